@@ -1,0 +1,20 @@
+#include <api/opened.h>
+
+gs_status gs_opened_open(const char *path, gs_opened *out, gs_error *err) {
+    gs_checkpoint *checkpoint;
+    *out = (gs_opened){0};
+    if (gs_bundle_detect(path))
+        GS_TRY(gs_bundle_open(path, &out->bundle, &checkpoint, err));
+    else
+        GS_TRY(gs_checkpoint_open(path, NULL, &checkpoint, err));
+    gs_status status = gs_model_take(checkpoint, out->bundle ? gs_bundle_rewrite : NULL, out->bundle,
+                                     &out->model, err);
+    if (status != GS_OK) gs_opened_close(out);
+    return status;
+}
+
+void gs_opened_close(gs_opened *o) {
+    gs_model_close(o->model);
+    gs_bundle_close(o->bundle);
+    *o = (gs_opened){0};
+}

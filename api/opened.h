@@ -1,0 +1,16 @@
+/* A model or a bundle, opened by looking at what the path is. */
+#ifndef GS_API_OPENED_H
+#define GS_API_OPENED_H
+
+#include <deploy/bundle.h>
+#include <llm/model.h>
+
+typedef struct gs_opened {
+    gs_model *model;
+    gs_bundle *bundle; /* NULL for a float model */
+} gs_opened;
+
+gs_status gs_opened_open(const char *path, gs_opened *out, gs_error *err) GS_NODISCARD;
+void gs_opened_close(gs_opened *o); /* safe on a zeroed struct */
+
+#endif

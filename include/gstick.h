@@ -1,0 +1,179 @@
+/* gstick: compress neural networks offline and measure what it cost.
+ *
+ * The one public header of the library. Types are opaque, functions return a
+ * gs_status and fill a caller-owned gs_error; the library never prints, exits
+ * or aborts on bad input.
+ *
+ * Ownership: inputs are borrowed for the call, outputs belong to the caller.
+ * Threads: a gs_context is used by one caller at a time; different contexts
+ * are independent.
+ */
+#ifndef GSTICK_H
+#define GSTICK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GSTICK_VERSION_MAJOR 0
+#define GSTICK_VERSION_MINOR 1
+#define GSTICK_VERSION_PATCH 0
+#define GSTICK_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define GS_API __attribute__((visibility("default")))
+#define GS_NODISCARD __attribute__((warn_unused_result))
+#define GS_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#define GS_API
+#define GS_NODISCARD
+#define GS_PRINTF(f, a)
+#endif
+
+/* name, text */
+#define GS_STATUS_LIST(X)                                                      \
+    X(OK, "ok")                                                                \
+    X(E_INVALID, "invalid argument")                                           \
+    X(E_FORMAT, "malformed input")                                             \
+    X(E_UNSUPPORTED, "unsupported")                                            \
+    X(E_NUMERIC, "numeric failure")                                            \
+    X(E_NOMEM, "not enough memory")                                            \
+    X(E_NOSPACE, "not enough disk space")                                      \
+    X(E_IO, "read or write failed")                                            \
+    X(E_CANCELLED, "interrupted")                                              \
+    X(E_CHECK, "a check said no")
+
+typedef enum gs_status {
+#define X(name, text) GS_##name,
+    GS_STATUS_LIST(X)
+#undef X
+} gs_status;
+
+/* What went wrong, where, and what the user can do. Owned by the caller;
+ * start it with `gs_error err = {0}`. `text` is one line without a newline. */
+typedef struct gs_error {
+    gs_status status;
+    char text[1024];
+    char hint[512]; /* empty when there is nothing useful to say */
+} gs_error;
+
+/* Static text for a status, never NULL. */
+GS_API const char *gs_status_text(gs_status status);
+
+/* "0.1.0"; differs from GSTICK_VERSION if header and library do not match. */
+GS_API const char *gs_version(void);
+
+
+/* ---- session: the machine and the caller's ears ---- */
+
+typedef enum gs_log_level { GS_LOG_ERROR, GS_LOG_WARN, GS_LOG_INFO, GS_LOG_DEBUG } gs_log_level;
+
+typedef struct gs_session gs_session;
+
+/* Zeroed is valid: one worker a core, silent. */
+typedef struct gs_session_options {
+    int threads;           /* 0: one per usable core */
+    int64_t memory_budget; /* bytes of activations in flight; 0: 512 MiB */
+    /* One line, no newline. May be NULL. */
+    void (*log)(void *ui, gs_log_level level, const char *text);
+    /* done of total units of `what`; called often. May be NULL. */
+    void (*progress)(void *ui, const char *what, int64_t done, int64_t total);
+    void *ui;
+} gs_session_options;
+
+GS_API gs_status gs_session_create(const gs_session_options *options, gs_session **out,
+                                   gs_error *err) GS_NODISCARD;
+GS_API void gs_session_destroy(gs_session *session); /* NULL ok */
+/* Asks every running call of the process to return GS_E_CANCELLED, leaving no partial output;
+ * async-signal-safe. */
+GS_API void gs_cancel_request(void);
+
+/* ---- quantize ---- */
+
+/* Zeroed is valid: w8a16, ascend bundle, dtype of the source. */
+typedef struct gs_quantize_options {
+    const char *scheme;           /* "w8a16" */
+    const char *format;           /* "ascend" */
+    const char *scale_convention; /* "ascend" (max|w|/127) or "goldenstick" (2 max|w|/255) */
+    /* "f16", "bf16", "f32", or "auto": that of the source; for a float32 or block-quantized
+     * source f16, or bf16 where a value does not fit f16 */
+    const char *dtype;
+    /* linears whose dotted name contains one of these stay float; NULL: {"lm_head"} */
+    const char *const *blacklist;
+    size_t blacklist_count;
+    uint64_t max_shard_bytes;     /* tensor bytes a file; 0: 4 GiB */
+    bool dry_run;                 /* quantize and report, write nothing */
+} gs_quantize_options;
+
+/* What was done to one linear. Fields that do not apply are zero. */
+typedef struct gs_layer_summary {
+    char *name;         /* dotted name */
+    const char *scheme; /* "W8A16", or "FLOAT" when it was left alone; static text */
+    char reason[64];    /* why it was left alone, "" otherwise */
+    int64_t out_features, in_features;
+    double scale_min, scale_max;
+    double sqnr_db;     /* 10 log10(sum w^2 / sum (w - w')^2); infinite when exact */
+    double max_error;   /* max |w - w'| */
+    int64_t saturated;  /* codes at -128, or clamped */
+    int64_t zero_rows;  /* output channels that are all zero */
+} gs_layer_summary;
+
+typedef struct gs_quantize_result {
+    int64_t parameters;
+    uint64_t bytes_in, bytes_out; /* tensors of the source; files of the bundle (0 in a dry run) */
+    double seconds;
+    int64_t peak_rss_bytes;
+    const char *dtype;            /* "float16" ...; static text */
+    gs_layer_summary *layer;      /* one a linear, network order */
+    size_t layer_count;
+} gs_quantize_result;
+
+/* model: a Hugging Face directory or a GGUF file; bundle: a directory that does not exist or is
+ * empty, and appears whole or not at all. *result must be cleared after success. */
+GS_API gs_status gs_quantize(gs_session *session, const char *model, const char *bundle,
+                             const gs_quantize_options *options, gs_quantize_result *result,
+                             gs_error *err) GS_NODISCARD;
+GS_API void gs_quantize_result_clear(gs_quantize_result *result);
+
+/* ---- evaluate ---- */
+
+/* Zeroed is valid but for one of text and tokens. */
+typedef struct gs_evaluate_options {
+    const char *text;        /* UTF-8 file, or */
+    const char *tokens;      /* file of little-endian int32 ids */
+    const char *against;     /* reference model, or NULL */
+    const char *tokenizer;   /* file or directory; NULL: the model's own, else the reference's */
+    const char *dtype;       /* "f32" or "bf16" (operands of products; f32 accumulation) */
+    const char *protocol;    /* "windows" or "llama.cpp" */
+    int64_t window;          /* 0: the protocol's default */
+    int64_t max_windows;     /* 0: all */
+    int bos;                 /* 0: as the tokenizer's configuration says, 1: yes, -1: no */
+    const char *dump_logits; /* file for [tokens, vocab] f32, or NULL */
+} gs_evaluate_options;
+
+/* Negative log-likelihood in nats; the ref_ and kld_ figures only when compared. */
+typedef struct gs_eval_result {
+    int64_t window, windows;
+    int64_t tokens;          /* scored */
+    double nll, ppl, ppl_stderr;
+    double seconds, tokens_per_second; /* tokens that went through the model, scored or not */
+    bool compared;
+    double ref_nll, ref_ppl, ref_ppl_stderr, delta_ppl, delta_ppl_stderr;
+    double kld_mean, kld_stderr, kld_p99, kld_max; /* KL(reference || model) a token */
+    double top1_agreement;   /* share of tokens with the same most likely next token */
+} gs_eval_result;
+
+/* model: a Hugging Face directory, a GGUF file, or a bundle, which is computed with its
+ * consumer's arithmetic. */
+GS_API gs_status gs_evaluate(gs_session *session, const char *model,
+                             const gs_evaluate_options *options, gs_eval_result *result,
+                             gs_error *err) GS_NODISCARD;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,150 @@
+#include <llm/model.h>
+
+#include <base/map.h>
+#include <base/mem.h>
+#include <llm/decoder.h>
+
+#include <stdio.h>
+#include <string.h>
+
+struct gs_model {
+    gs_checkpoint *checkpoint;
+    const gs_network_helper *helper;
+    gs_model_rewrite *rewrite;
+    void *rewrite_ctx;
+    bool head_is_embedding;
+    int64_t parameters;
+};
+
+void gs_model_close(gs_model *m) {
+    if (!m) return;
+    gs_checkpoint_close(m->checkpoint);
+    gs_free(m);
+}
+
+const gs_checkpoint *gs_model_checkpoint(const gs_model *m) { return m->checkpoint; }
+const gs_model_config *gs_model_settings(const gs_model *m) { return gs_checkpoint_config(m->checkpoint); }
+const gs_network_helper *gs_model_helper(const gs_model *m) { return m->helper; }
+int64_t gs_model_parameters(const gs_model *m) { return m->parameters; }
+
+int gs_model_segments(const gs_model *m) { return (int)gs_model_settings(m)->layers + 2; }
+
+gs_segment_kind gs_model_segment_kind(const gs_model *m, int i) {
+    if (i == 0) return GS_SEGMENT_EMBED;
+    return i == gs_model_segments(m) - 1 ? GS_SEGMENT_HEAD : GS_SEGMENT_BLOCK;
+}
+
+gs_status gs_model_segment(const gs_model *m, int i, gs_net **out, gs_error *err) {
+    gs_net *net = NULL;
+    gs_status status;
+    switch (gs_model_segment_kind(m, i)) {
+    case GS_SEGMENT_EMBED:
+        status = gs_decoder_embed(m->helper, m->checkpoint, &net, err);
+        break;
+    case GS_SEGMENT_HEAD:
+        status = gs_decoder_head(m->helper, m->checkpoint, m->head_is_embedding, &net, err);
+        break;
+    default:
+        status = gs_decoder_block(m->helper, m->checkpoint, i - 1, &net, err);
+    }
+    if (status == GS_OK && m->rewrite) {
+        status = m->rewrite(m->rewrite_ctx, net, err);
+        if (status == GS_OK) status = gs_net_infer(net, err);
+    }
+    if (status != GS_OK) {
+        gs_net_destroy(net);
+        return status;
+    }
+    *out = net;
+    return GS_OK;
+}
+
+/* The projection of a tied model is the embedding, whether or not the file repeats it under
+ * the head's name; a repeated copy is used (and so carried into bundles) only if it is equal. */
+static bool head_is_embedding(const gs_model *m) {
+    if (!gs_model_settings(m)->tied) return false;
+    char name[128];
+    snprintf(name, sizeof name, "%s.weight", m->helper->name.head);
+    const gs_tensor *head = gs_checkpoint_find(m->checkpoint, name);
+    snprintf(name, sizeof name, "%s.weight", m->helper->name.embed);
+    const gs_tensor *embed = gs_checkpoint_find(m->checkpoint, name);
+    bool copy = head && embed && head->bytes == embed->bytes && head->dtype == embed->dtype &&
+                memcmp(head->data, embed->data, head->bytes) == 0;
+    if (copy) {
+        gs_checkpoint_drop(m->checkpoint, head);
+        gs_checkpoint_drop(m->checkpoint, embed);
+    }
+    return !copy;
+}
+
+static bool is_redundant(const gs_model *m, const char *name) {
+    size_t n = strlen(name);
+    for (size_t i = 0; i < GS_COUNTOF(m->helper->redundant) && m->helper->redundant[i]; i++) {
+        const char *end = m->helper->redundant[i];
+        size_t k = strlen(end);
+        if (n >= k && strcmp(name + n - k, end) == 0) return true;
+    }
+    if (!m->head_is_embedding) return false;
+    size_t k = strlen(m->helper->name.head);
+    return strncmp(name, m->helper->name.head, k) == 0 && strcmp(name + k, ".weight") == 0;
+}
+
+/* Notes which tensors the net reads, counting each once. */
+static gs_status note_params(gs_model *m, const gs_net *net, gs_map *used, gs_error *err) {
+    for (int i = 0; i < gs_net_node_count(net); i++) {
+        const gs_node *node = gs_net_node(net, i);
+        for (int r = 0; r < GS_ROLE_COUNT; r++) {
+            const gs_param *p = node->param[r];
+            if (!p || !p->source) continue;
+            bool seen;
+            GS_TRY(gs_map_put(used, p->source->name, strlen(p->source->name), 1, &seen, err));
+            if (!seen) m->parameters += gs_param_count(p);
+        }
+    }
+    return GS_OK;
+}
+
+static gs_status check_tensors(gs_model *m, gs_map *used, gs_error *err) {
+    GS_TRY(gs_map_reserve(used, gs_checkpoint_count(m->checkpoint), err));
+    for (int i = 0; i < gs_model_segments(m); i++) {
+        gs_net *net;
+        GS_TRY(gs_model_segment(m, i, &net, err));
+        gs_status status = note_params(m, net, used, err);
+        gs_net_destroy(net);
+        GS_TRY(status);
+    }
+    for (size_t i = 0; i < gs_checkpoint_count(m->checkpoint); i++) {
+        const char *name = gs_checkpoint_at(m->checkpoint, i)->name;
+        int64_t one;
+        if (gs_map_get(used, name, strlen(name), &one) || is_redundant(m, name)) continue;
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "tensor '%s' is no part of a '%s' model with %lld layers",
+                       name, m->helper->family, (long long)gs_model_settings(m)->layers);
+    }
+    return GS_OK;
+}
+
+gs_status gs_model_take(gs_checkpoint *checkpoint, gs_model_rewrite *rewrite, void *rewrite_ctx,
+                        gs_model **out, gs_error *err) {
+    gs_model *m = gs_calloc(1, sizeof *m);
+    if (!m) {
+        gs_checkpoint_close(checkpoint);
+        return gs_error_nomem(err, sizeof *m);
+    }
+    m->checkpoint = checkpoint;
+    m->rewrite = rewrite;
+    m->rewrite_ctx = rewrite_ctx;
+    gs_map used = {0};
+    gs_status status;
+    GS_TRY_GOTO(status, done, gs_network_helper_find(gs_model_settings(m), &m->helper, err));
+    m->head_is_embedding = head_is_embedding(m);
+    status = check_tensors(m, &used, err);
+done:
+    gs_map_clear(&used);
+    if (status != GS_OK) {
+        gs_error_at(err, "%s", gs_checkpoint_path(checkpoint));
+        gs_model_close(m);
+        return status;
+    }
+    *out = m;
+    return GS_OK;
+}

@@ -1,0 +1,40 @@
+/* A decoder-only language model on disk, seen as a list of segments: the embedding, decoder
+ * blocks 0..layers-1, and the head (final norm and output projection). A segment is an IR net
+ * whose params view the checkpoint: building one costs no weight memory, and only the segment
+ * that a walk is working on is ever materialised.
+ *
+ * A rewrite, when set, changes each segment right after it is built: this is how a quantized
+ * bundle becomes the same network with other nodes. Read-only after open; one thread a net.
+ */
+#ifndef GS_LLM_MODEL_H
+#define GS_LLM_MODEL_H
+
+#include <llm/helpers/network_helper.h>
+#include <loaders/checkpoint.h>
+#include <network/net.h>
+
+typedef struct gs_model gs_model;
+typedef gs_status gs_model_rewrite(void *ctx, gs_net *segment, gs_error *err);
+
+typedef enum gs_segment_kind { GS_SEGMENT_EMBED, GS_SEGMENT_BLOCK, GS_SEGMENT_HEAD } gs_segment_kind;
+
+/* Takes the checkpoint (closes it with the model, also on failure). Every tensor that the
+ * architecture needs must be there with the right shape, and no unknown one: the error names it.
+ * rewrite may be NULL. */
+gs_status gs_model_take(gs_checkpoint *checkpoint, gs_model_rewrite *rewrite, void *rewrite_ctx,
+                        gs_model **out, gs_error *err) GS_NODISCARD;
+void gs_model_close(gs_model *m);
+
+const gs_checkpoint *gs_model_checkpoint(const gs_model *m);
+const gs_model_config *gs_model_settings(const gs_model *m);
+const gs_network_helper *gs_model_helper(const gs_model *m);
+int64_t gs_model_parameters(const gs_model *m); /* elements, tied ones once */
+
+int gs_model_segments(const gs_model *m);
+gs_segment_kind gs_model_segment_kind(const gs_model *m, int i);
+/* A fresh net with inferred dims; the caller destroys it.
+ *   EMBED: tokens [] -> [hidden];  BLOCK: [hidden] -> [hidden];
+ *   HEAD: [hidden] -> [vocab], its last node the output projection. */
+gs_status gs_model_segment(const gs_model *m, int i, gs_net **out, gs_error *err) GS_NODISCARD;
+
+#endif

@@ -1,0 +1,206 @@
+#include <loaders/checkpoint.h>
+
+#include <base/map.h>
+#include <base/mem.h>
+#include <base/strbuf.h>
+#include <loaders/gguf_hf.h>
+
+#include <string.h>
+
+struct gs_checkpoint {
+    gs_container container;
+    char *path;
+    gs_model_config config;
+    gs_shards *shards; /* safetensors */
+    gs_gguf *gguf;     /* GGUF, with its Hugging Face view */
+    gs_gguf_hf *hf;
+    gs_map by_name; /* GGUF: Hugging Face name -> place */
+};
+
+void gs_checkpoint_close(gs_checkpoint *c) {
+    if (!c) return;
+    gs_model_config_clear(&c->config);
+    gs_map_clear(&c->by_name);
+    gs_gguf_hf_destroy(c->hf);
+    gs_gguf_close(c->gguf);
+    gs_shards_close(c->shards);
+    gs_free(c->path);
+    gs_free(c);
+}
+
+static bool dir_has(const char *dir, const char *name) {
+    char *path = gs_path_join(dir, name);
+    bool there = path && gs_path_exists(path);
+    gs_free(path);
+    return there;
+}
+
+/* "x.gguf" in the directory, for a hint; "" when there is none. */
+static void find_gguf(const char *dir, char *out, size_t size) {
+    char **names = NULL;
+    size_t count = 0;
+    out[0] = 0;
+    if (gs_dir_list(dir, &names, &count, NULL) != GS_OK) return;
+    for (size_t i = 0; i < count && !out[0]; i++) {
+        size_t n = strlen(names[i]);
+        if (n > 5 && n < size && strcmp(names[i] + n - 5, ".gguf") == 0)
+            memcpy(out, names[i], n + 1);
+    }
+    gs_strlist_free(names, count);
+}
+
+static gs_status no_config(const char *dir, gs_error *err) {
+    char gguf[256];
+    find_gguf(dir, gguf, sizeof gguf);
+    GS_FAIL(err, GS_E_FORMAT, "'%s' has no config.json", dir);
+    if (gguf[0]) gs_error_hint(err, "for the GGUF model in there give the file: %s", gguf);
+    else gs_error_hint(err, "give the directory of a Hugging Face checkpoint, or a GGUF file");
+    return GS_E_FORMAT;
+}
+
+static bool has_weights(const char *dir, const char *stem) {
+    static const char *const suffixes[] = {".safetensors", ".safetensors.index.json"};
+    bool found = false;
+    for (size_t i = 0; i < GS_COUNTOF(suffixes); i++) {
+        gs_strbuf name = {0};
+        gs_strbuf_puts(&name, stem);
+        gs_strbuf_puts(&name, suffixes[i]);
+        found |= dir_has(dir, gs_strbuf_text(&name));
+        gs_strbuf_clear(&name);
+    }
+    return found;
+}
+
+/* Pickled weights would need a Python unpickler; say so instead of "not found". */
+static gs_status open_weights(const char *dir, const char *stem, gs_shards **out,
+                              gs_error *err) {
+    static const char *const pickles[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+    bool found = has_weights(dir, stem);
+    for (size_t i = 0; i < GS_COUNTOF(pickles) && !found; i++) {
+        if (!dir_has(dir, pickles[i])) continue;
+        GS_FAIL(err, GS_E_UNSUPPORTED, "'%s' has its weights in %s only", dir, pickles[i]);
+        gs_error_hint(err, "convert the checkpoint to safetensors first, e.g. in Python: "
+                           "model.save_pretrained(dir, safe_serialization=True)");
+        return GS_E_UNSUPPORTED;
+    }
+    return gs_shards_open_dir(dir, stem, out, err);
+}
+
+static gs_status open_dir(gs_checkpoint *c, const char *stem, gs_error *err) {
+    c->container = GS_CONTAINER_SAFETENSORS;
+    char *path = gs_path_join(c->path, "config.json");
+    if (!path) return gs_error_nomem(err, strlen(c->path) + 16);
+    gs_status status = gs_path_exists(path) ? gs_model_config_load(path, &c->config, err)
+                                            : no_config(c->path, err);
+    gs_free(path);
+    GS_TRY(status);
+    return open_weights(c->path, stem ? stem : "model", &c->shards, err);
+}
+
+static gs_status index_gguf(gs_checkpoint *c, gs_error *err) {
+    size_t count = gs_gguf_hf_count(c->hf);
+    GS_TRY(gs_map_reserve(&c->by_name, count, err));
+    for (size_t i = 0; i < count; i++) {
+        const char *name = gs_gguf_hf_at(c->hf, i)->name;
+        bool twice;
+        GS_TRY(gs_map_put(&c->by_name, name, strlen(name), (int64_t)i, &twice, err));
+        if (twice) return GS_FAIL(err, GS_E_FORMAT, "two tensors are called '%.200s'", name);
+    }
+    return GS_OK;
+}
+
+static gs_status view_gguf(gs_checkpoint *c, gs_error *err) {
+    cJSON *json;
+    GS_TRY(gs_gguf_hf_create(c->gguf, &c->hf, err));
+    GS_TRY(index_gguf(c, err));
+    GS_TRY(gs_gguf_hf_config(c->hf, &json, err));
+    gs_status status = gs_model_config_from_json(json, &c->config, err);
+    if (status != GS_OK) cJSON_Delete(json);
+    return status;
+}
+
+static gs_status open_gguf(gs_checkpoint *c, gs_error *err) {
+    c->container = GS_CONTAINER_GGUF;
+    GS_TRY(gs_gguf_open(c->path, &c->gguf, err));
+    gs_status status = view_gguf(c, err);
+    if (status != GS_OK) gs_error_at(err, "%s", c->path);
+    return status;
+}
+
+/* By its first bytes: names of files lie. */
+static gs_status is_gguf(const char *path, bool *yes, gs_error *err) {
+    gs_filemap file;
+    GS_TRY(gs_filemap_open(&file, path, err));
+    *yes = file.size >= 4 && memcmp(file.data, "GGUF", 4) == 0;
+    gs_filemap_close(&file);
+    return GS_OK;
+}
+
+static gs_status open_any(gs_checkpoint *c, const char *stem, gs_error *err) {
+    bool gguf = false;
+    if (gs_path_is_dir(c->path)) return open_dir(c, stem, err);
+    GS_TRY(is_gguf(c->path, &gguf, err));
+    if (gguf) return open_gguf(c, err);
+    GS_FAIL(err, GS_E_FORMAT, "'%s' is neither a directory nor a GGUF file", c->path);
+    gs_error_hint(err, "for safetensors give the directory that also holds config.json");
+    return GS_E_FORMAT;
+}
+
+gs_status gs_checkpoint_open(const char *path, const char *stem, gs_checkpoint **out,
+                             gs_error *err) {
+    *out = NULL;
+    gs_checkpoint *c = gs_calloc(1, sizeof *c);
+    if (!c) return gs_error_nomem(err, sizeof *c);
+    c->path = gs_strdup(path);
+    gs_status status = c->path ? open_any(c, stem, err) : gs_error_nomem(err, strlen(path) + 1);
+    if (status == GS_OK) *out = c;
+    else gs_checkpoint_close(c);
+    return status;
+}
+
+gs_container gs_checkpoint_container(const gs_checkpoint *c) {
+    return c->container;
+}
+
+const char *gs_checkpoint_path(const gs_checkpoint *c) {
+    return c->path;
+}
+
+const gs_model_config *gs_checkpoint_config(const gs_checkpoint *c) {
+    return &c->config;
+}
+
+const gs_gguf *gs_checkpoint_gguf(const gs_checkpoint *c) {
+    return c->gguf;
+}
+
+size_t gs_checkpoint_count(const gs_checkpoint *c) {
+    return c->gguf ? gs_gguf_hf_count(c->hf) : gs_shards_count(c->shards);
+}
+
+const gs_tensor *gs_checkpoint_at(const gs_checkpoint *c, size_t i) {
+    if (i >= gs_checkpoint_count(c)) return NULL;
+    return c->gguf ? gs_gguf_hf_at(c->hf, i) : gs_shards_at(c->shards, i);
+}
+
+const gs_tensor *gs_checkpoint_find(const gs_checkpoint *c, const char *name) {
+    int64_t i;
+    if (!c->gguf) return gs_shards_find(c->shards, name);
+    return gs_map_get(&c->by_name, name, strlen(name), &i) ? gs_gguf_hf_at(c->hf, (size_t)i)
+                                                           : NULL;
+}
+
+void gs_checkpoint_drop(const gs_checkpoint *c, const gs_tensor *t) {
+    if (c->gguf) {
+        const gs_filemap *file = gs_gguf_file(c->gguf);
+        gs_filemap_drop(file, (size_t)(t->data - file->data), t->bytes);
+    } else {
+        gs_shards_drop(c->shards, t);
+    }
+}
+
+uint64_t gs_checkpoint_bytes(const gs_checkpoint *c) {
+    uint64_t sum = 0; /* of ranges of mapped files: no overflow */
+    for (size_t i = 0; i < gs_checkpoint_count(c); i++) sum += gs_checkpoint_at(c, i)->bytes;
+    return sum;
+}

@@ -1,0 +1,133 @@
+/* Which file to read, and what tokenizer_config.json beside it says about BOS. */
+#include <loaders/tokenizer.h>
+
+#include <string.h>
+#include <strings.h>
+
+#include <base/file.h>
+#include <loaders/tokenizer/model.h>
+
+enum { MAX_JSON = 1 << 28, MAX_PROTO = 1 << 28, MAX_CONFIG = 1 << 24 };
+
+static bool ends_with(const char *s, const char *end) {
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcasecmp(s + n - m, end) == 0;
+}
+
+static int32_t find_added(const gs_added *a, const char *text, size_t len) {
+    gs_added_match m;
+    size_t at = 0;
+    return gs_added_next(a, text, len, &at, true, &m) && m.begin == 0 && m.end == len ? m.id : -1;
+}
+
+int32_t gs_tok_find(const gs_tokenizer *t, const char *text, size_t len) {
+    int32_t id = find_added(&t->added, text, len);
+    if (id < 0) id = find_added(&t->added_normalized, text, len);
+    return id < 0 ? gs_vocab_id(&t->bpe.vocab, text, len) : id;
+}
+
+/* "bos_token": a string or an AddedToken object with "content". */
+static gs_status read_bos_token(const cJSON *config, const char **out, gs_error *err) {
+    const cJSON *item = gs_json_get(config, "bos_token");
+    if (cJSON_IsObject(item)) return gs_json_string(item, "content", out, err);
+    return gs_json_string(config, "bos_token", out, err);
+}
+
+static gs_status apply(gs_tokenizer *t, const cJSON *config, gs_error *err) {
+    const char *bos = NULL;
+    bool says = t->adds_bos;
+    GS_TRY(read_bos_token(config, &bos, err));
+    GS_TRY(gs_json_bool(config, "add_bos_token", &says, err));
+    if (bos) {
+        int32_t id = gs_tok_find(t, bos, strlen(bos));
+        if (id >= 0) t->bos = id;
+        else if (says) return GS_FAIL(err, GS_E_FORMAT, "bos_token '%.60s' is no piece", bos);
+    }
+    if (says && t->bos < 0) return GS_FAIL(err, GS_E_FORMAT, "add_bos_token without a bos_token");
+    t->adds_bos = says;
+    return GS_OK;
+}
+
+gs_status gs_tok_apply_config(gs_tokenizer *t, const char *dir, gs_error *err) {
+    char *path = gs_path_join(dir, "tokenizer_config.json");
+    if (!path) return gs_error_nomem(err, strlen(dir));
+    gs_status status = GS_OK;
+    cJSON *config = NULL;
+    if (gs_path_exists(path)) {
+        status = gs_json_load(path, MAX_CONFIG, &config, err);
+        if (status == GS_OK && (status = apply(t, config, err)) != GS_OK) gs_error_at(err, "%s", path);
+    }
+    cJSON_Delete(config);
+    gs_free(path);
+    return status;
+}
+
+static gs_status open_json(const char *path, gs_tokenizer **out, gs_error *err) {
+    char *text;
+    size_t len;
+    GS_TRY(gs_file_read(path, MAX_JSON, &text, &len, err));
+    gs_status status = gs_tokenizer_from_json(text, len, out, err);
+    gs_free(text);
+    if (status != GS_OK) gs_error_at(err, "%s", path);
+    return status;
+}
+
+static gs_status open_spm(const char *path, gs_tokenizer **out, gs_error *err) {
+    char *bytes;
+    size_t len;
+    GS_TRY(gs_file_read(path, MAX_PROTO, &bytes, &len, err));
+    gs_status status = gs_tok_from_spm((const uint8_t *)bytes, len, out, err);
+    gs_free(bytes);
+    if (status != GS_OK) gs_error_at(err, "%s", path);
+    return status;
+}
+
+static gs_status open_gguf(const char *path, gs_tokenizer **out, gs_error *err) {
+    gs_gguf *g;
+    GS_TRY(gs_gguf_open(path, &g, err));
+    gs_status status = gs_tokenizer_from_gguf(g, out, err);
+    gs_gguf_close(g);
+    if (status != GS_OK) gs_error_at(err, "%s", path);
+    return status;
+}
+
+/* A file with its directory's configuration. */
+static gs_status open_with_config(const char *file, gs_tokenizer **out, gs_error *err) {
+    const char *slash = strrchr(file, '/');
+    char *dir = slash ? gs_strndup(file, (size_t)(slash - file) + 1) : gs_strdup(".");
+    if (!dir) return gs_error_nomem(err, strlen(file));
+    gs_status status = ends_with(file, ".json") ? open_json(file, out, err) : open_spm(file, out, err);
+    if (status == GS_OK) status = gs_tok_apply_config(*out, dir, err);
+    gs_free(dir);
+    return status;
+}
+
+static gs_status open_dir(const char *dir, gs_tokenizer **out, gs_error *err) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    for (size_t i = 0; i < GS_COUNTOF(names); i++) {
+        char *path = gs_path_join(dir, names[i]);
+        if (!path) return gs_error_nomem(err, strlen(dir));
+        bool there = gs_path_exists(path);
+        gs_status status = there ? open_with_config(path, out, err) : GS_OK;
+        gs_free(path);
+        if (there) return status;
+    }
+    GS_FAIL(err, GS_E_FORMAT, "%s: neither tokenizer.json nor tokenizer.model", dir);
+    gs_error_hint(err, "tokenizer files of the model belong beside its weights");
+    return GS_E_FORMAT;
+}
+
+gs_status gs_tokenizer_open(const char *path, gs_tokenizer **out, gs_error *err) {
+    gs_status status;
+    *out = NULL;
+    if (gs_path_is_dir(path)) status = open_dir(path, out, err);
+    else if (ends_with(path, ".gguf")) status = open_gguf(path, out, err);
+    else if (ends_with(path, ".json") || ends_with(path, ".model")) status = open_with_config(path, out, err);
+    else
+        status = GS_FAIL(err, GS_E_INVALID, "%s: not a directory, .json, .model or .gguf", path);
+    if (status != GS_OK) {
+        gs_tokenizer_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,25 @@
+target_sources(gs_loaders PRIVATE
+    ${CMAKE_CURRENT_LIST_DIR}/added.c
+    ${CMAKE_CURRENT_LIST_DIR}/bpe.c
+    ${CMAKE_CURRENT_LIST_DIR}/bpe_model.c
+    ${CMAKE_CURRENT_LIST_DIR}/bpe_run.c
+    ${CMAKE_CURRENT_LIST_DIR}/export.c
+    ${CMAKE_CURRENT_LIST_DIR}/from_gguf.c
+    ${CMAKE_CURRENT_LIST_DIR}/from_json.c
+    ${CMAKE_CURRENT_LIST_DIR}/gguf_vocab.c
+    ${CMAKE_CURRENT_LIST_DIR}/normalizer.c
+    ${CMAKE_CURRENT_LIST_DIR}/open.c
+    ${CMAKE_CURRENT_LIST_DIR}/pre.c
+    ${CMAKE_CURRENT_LIST_DIR}/pretok.c
+    ${CMAKE_CURRENT_LIST_DIR}/pretok_parse.c
+    ${CMAKE_CURRENT_LIST_DIR}/regex.c
+    ${CMAKE_CURRENT_LIST_DIR}/regex_translate.c
+    ${CMAKE_CURRENT_LIST_DIR}/spm_check.c
+    ${CMAKE_CURRENT_LIST_DIR}/spm_gguf.c
+    ${CMAKE_CURRENT_LIST_DIR}/spm_model.c
+    ${CMAKE_CURRENT_LIST_DIR}/spm_shim.cc
+    ${CMAKE_CURRENT_LIST_DIR}/tokenizer.c
+    ${CMAKE_CURRENT_LIST_DIR}/utf8.c
+    ${CMAKE_CURRENT_LIST_DIR}/vocab.c
+    ${CMAKE_CURRENT_LIST_DIR}/wire.c
+)

@@ -1,0 +1,206 @@
+/* The IR: a network is data. Nodes do operations, edges carry values between them, params
+ * are what is learned. It knows nothing of model families, of algorithms or of files'
+ * containers; LLM blocks and image networks are the same thing here.
+ *
+ *     gs_net *net;                                gs_net_create("block", &net, err)
+ *     gs_edge *x = gs_net_input(net, "x", ...)    one input edge
+ *     gs_net_add(net, GS_OP_LINEAR, "q", 1, &x, &node, err); gs_net_param(...)
+ *     gs_net_output(net, edge)
+ *
+ * Structure. A node has an op, a dotted name unique in the net, input edges in the op's
+ * order, exactly one output edge, attributes, and params by role. An edge has one producer
+ * (NULL for a net input) and any number of consumers. Nodes are kept in an order in which
+ * every producer precedes its consumers.
+ *
+ * Ownership: the net owns nodes, edges, params and owned param data; pointers stay valid
+ * until the node is erased or the net destroyed. A param's bytes are either borrowed from a
+ * checkpoint tensor (a view on disk, costs nothing) or owned by the param.
+ * Threads: a net belongs to one thread while it is changed; reading is shared.
+ */
+#ifndef GS_NETWORK_NET_H
+#define GS_NETWORK_NET_H
+
+#include <base/strbuf.h>
+#include <loaders/tensor.h>
+
+/* name, text, number of inputs. One row an operation; each has its file in network/ops/
+ * that infers the shape and runs it (and later differentiates it). */
+#define GS_OP_LIST(X)                                                          \
+    X(EMBEDDING, "embedding", 1)                                               \
+    X(LINEAR, "linear", 1)                                                     \
+    X(QLINEAR, "qlinear", 1)                                                   \
+    X(RMSNORM, "rmsnorm", 1)                                                   \
+    X(ROPE, "rope", 1)                                                         \
+    X(ATTENTION, "attention", 3)                                               \
+    X(SWIGLU, "swiglu", 2)                                                     \
+    X(ADD, "add", 2)                                                           \
+    X(CONV2D, "conv2d", 1)                                                     \
+    X(BATCHNORM2D, "batchnorm2d", 1)                                           \
+    X(RELU, "relu", 1)                                                         \
+    X(GLOBAL_AVGPOOL, "global_avgpool", 1)                                     \
+    X(FLATTEN, "flatten", 1)
+
+typedef enum gs_op {
+#define X(name, text, inputs) GS_OP_##name,
+    GS_OP_LIST(X)
+#undef X
+    GS_OP_COUNT
+} gs_op;
+
+/* What a param is to its node. */
+#define GS_ROLE_LIST(X)                                                        \
+    X(WEIGHT, "weight")             /* [out, in], [vocab, hidden], [dim], OIHW */ \
+    X(BIAS, "bias")                 /* [out] */                                \
+    X(WEIGHT_SCALE, "weight_scale") /* [out, 1] */                             \
+    X(WEIGHT_OFFSET, "weight_offset")                                          \
+    X(MEAN, "running_mean")                                                    \
+    X(VARIANCE, "running_var")
+
+typedef enum gs_role {
+#define X(name, text) GS_ROLE_##name,
+    GS_ROLE_LIST(X)
+#undef X
+    GS_ROLE_COUNT
+} gs_role;
+
+enum { GS_MAX_INPUTS = 4, GS_VALUE_DIMS = 4 };
+
+/* How a QLINEAR computes; the name is what bundles and reports call it. */
+#define GS_SCHEME_LIST(X)                                                      \
+    X(FLOAT, "FLOAT")                                                          \
+    X(W8A16, "W8A16")
+
+typedef enum gs_scheme {
+#define X(name, text) GS_SCHEME_##name,
+    GS_SCHEME_LIST(X)
+#undef X
+    GS_SCHEME_COUNT
+} gs_scheme;
+
+const char *gs_op_name(gs_op op);
+const char *gs_role_name(gs_role role);
+const char *gs_scheme_name(gs_scheme s);
+gs_scheme gs_scheme_from_name(const char *name); /* GS_SCHEME_COUNT when unknown */
+
+typedef enum gs_rope_kind { GS_ROPE_PLAIN, GS_ROPE_LINEAR, GS_ROPE_LLAMA3 } gs_rope_kind;
+
+/* Attributes by op; unused members stay zero. */
+typedef struct gs_attr {
+    float eps; /* RMSNORM, BATCHNORM2D */
+    struct {
+        int64_t heads, head_dim;
+        double theta;
+        gs_rope_kind kind;
+        double factor, low_freq_factor, high_freq_factor;
+        int64_t original_positions;
+    } rope; /* ROPE */
+    struct {
+        int64_t heads, kv_heads, head_dim, window; /* window 0 = all */
+        float scale;
+    } attention; /* ATTENTION */
+    struct {
+        int64_t stride, padding, dilation, groups;
+    } conv; /* CONV2D */
+    struct {
+        gs_scheme scheme;
+        /* dtype the consumer computes in: scales are rounded to it before use */
+        gs_dtype compute;
+    } quant; /* QLINEAR */
+} gs_attr;
+
+/* Logical shape of a value without its leading batch/token dimension, e.g. [hidden] or
+ * [channels, height, width]; 0 in a place that is only known at run time. */
+typedef struct gs_dims {
+    int ndim;
+    int64_t dim[GS_VALUE_DIMS - 1];
+} gs_dims;
+
+typedef struct gs_net gs_net;
+typedef struct gs_node gs_node;
+typedef struct gs_edge gs_edge;
+
+typedef struct gs_param {
+    gs_role role;
+    char *name;          /* full tensor name, e.g. "model.layers.0.mlp.up_proj.weight" */
+    gs_dtype dtype;      /* of the bytes: the source's or the owned data's */
+    int ndim;
+    int64_t shape[GS_MAX_DIMS];
+    const gs_tensor *source; /* borrowed view, or NULL */
+    void *data;              /* owned bytes (gs_free), or NULL; planned but absent: both NULL */
+} gs_param;
+
+struct gs_edge {
+    char *name;
+    gs_node *producer; /* NULL: net input */
+    gs_dims dims;
+    int consumers;           /* number of (node, input) uses plus net outputs */
+    int index;               /* position in the net's edge list, stable between rewrites */
+    bool is_output;          /* listed in the net's outputs */
+};
+
+struct gs_node {
+    gs_op op;
+    char *name;
+    int ninputs;
+    gs_edge *input[GS_MAX_INPUTS];
+    gs_edge *output;
+    gs_param *param[GS_ROLE_COUNT]; /* NULL where the node has none in that role */
+    gs_attr attr;
+    void *prepared; /* the executor's state while materialised, else NULL */
+};
+
+gs_status gs_net_create(const char *name, gs_net **out, gs_error *err) GS_NODISCARD;
+void gs_net_destroy(gs_net *net);
+const char *gs_net_name(const gs_net *net);
+
+/* Building. */
+gs_status gs_net_input(gs_net *net, const char *name, gs_dims dims, gs_edge **out, gs_error *err) GS_NODISCARD;
+/* Appends a node; its output edge is named like the node; dims are inferred later by
+ * gs_net_infer. attr NULL = zeros. GS_E_INVALID on a wrong number of inputs or a name that
+ * is taken. */
+gs_status gs_net_add(gs_net *net, gs_op op, const char *name, int ninputs, gs_edge *const *inputs,
+                     const gs_attr *attr, gs_node **out, gs_error *err) GS_NODISCARD;
+/* A param that views a checkpoint tensor under its own name; replaces one in that role. */
+gs_status gs_net_param_view(gs_net *net, gs_node *node, gs_role role, const gs_tensor *source,
+                            gs_error *err) GS_NODISCARD;
+/* A param of given type and shape without bytes yet (a plan), or with bytes: data is copied
+ * when not NULL. */
+gs_status gs_net_param_new(gs_net *net, gs_node *node, gs_role role, const char *name, gs_dtype dtype,
+                           int ndim, const int64_t *shape, const void *data, gs_error *err) GS_NODISCARD;
+/* Takes the param in that role out of the node; the caller owns it (gs_param_destroy). NULL when
+ * there is none. */
+gs_param *gs_node_param_detach(gs_node *node, gs_role role);
+void gs_param_destroy(gs_param *p); /* NULL ok */
+/* Allocates the bytes of a planned param (uninitialised); no-op when it has some. */
+gs_status gs_param_allocate(gs_param *p, gs_error *err) GS_NODISCARD;
+int64_t gs_param_count(const gs_param *p); /* elements */
+uint64_t gs_param_bytes(const gs_param *p);
+/* Rows [row0, row0+nrows) as f32 (rows = product of all but the last dimension), from view or
+ * owned data. GS_E_INVALID for a planned param. Thread safe. */
+gs_status gs_param_read_f32(const gs_param *p, int64_t row0, int64_t nrows, float *dst, gs_error *err) GS_NODISCARD;
+gs_status gs_param_read_bf16(const gs_param *p, int64_t row0, int64_t nrows, uint16_t *dst, gs_error *err) GS_NODISCARD;
+void gs_param_matrix(const gs_param *p, int64_t *rows, int64_t *cols);
+gs_status gs_net_output(gs_net *net, gs_edge *edge, gs_error *err) GS_NODISCARD;
+
+/* Queries. */
+int gs_net_node_count(const gs_net *net);
+gs_node *gs_net_node(const gs_net *net, int i); /* in execution order */
+gs_node *gs_net_find(const gs_net *net, const char *name);
+int gs_net_edge_count(const gs_net *net);
+gs_edge *gs_net_edge(const gs_net *net, int i);
+int gs_net_input_count(const gs_net *net);
+gs_edge *gs_net_input_at(const gs_net *net, int i);
+int gs_net_output_count(const gs_net *net);
+gs_edge *gs_net_output_at(const gs_net *net, int i);
+/* The i-th node that reads the edge (execution order; a node that reads it twice counts once),
+ * or NULL. */
+gs_node *gs_net_consumer(const gs_net *net, const gs_edge *edge, int i);
+
+/* Checks the structure (arity, order, acyclic, params present, counts) and infers every edge's
+ * dims from the inputs' and the params' shapes; a mismatch names the node and both shapes. */
+gs_status gs_net_infer(gs_net *net, gs_error *err) GS_NODISCARD;
+
+/* Readable text: one line a node with op, inputs, output dims, params and attributes. */
+void gs_net_dump(const gs_net *net, gs_strbuf *out);
+
+#endif

@@ -1,0 +1,74 @@
+#include <network/net_private.h>
+#include <network/ops/packed_linear.h>
+
+#include <base/mem.h>
+
+#include <stdatomic.h>
+
+/* The stored bytes when they are already what the product wants. */
+static const void *ready_rows(const gs_op_env *env, const gs_param *w) {
+    gs_dtype want = env->type == GS_GEMM_BF16 ? GS_BF16 : GS_F32;
+    const void *data = w->dtype == want ? gs_param_stored(w) : NULL;
+    bool aligned = (uintptr_t)data % (uintptr_t)gs_dtype_block_bytes(want) == 0;
+    return aligned ? data : NULL;
+}
+
+typedef struct read_job {
+    const gs_param *weight;
+    gs_gemm_type type;
+    int64_t cols;
+    void *rows;
+    _Atomic int64_t bad; /* a row block that could not be read, -1 when none */
+} read_job;
+
+static gs_status read_block(const read_job *j, int64_t begin, int64_t end, gs_error *err) {
+    if (j->type == GS_GEMM_BF16)
+        return gs_param_read_bf16(j->weight, begin, end - begin, (uint16_t *)j->rows + begin * j->cols, err);
+    return gs_param_read_f32(j->weight, begin, end - begin, (float *)j->rows + begin * j->cols, err);
+}
+
+static void read_rows(void *ctx, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    read_job *j = ctx;
+    if (read_block(j, begin, end, NULL) != GS_OK) atomic_store(&j->bad, begin);
+}
+
+static gs_status converted_rows(const gs_op_env *env, const gs_param *w, void **out, gs_error *err) {
+    read_job j = {.weight = w, .type = env->type, .cols = w->shape[1], .bad = -1};
+    GS_TRY(gs_weight_rows_alloc(env, w, &j.rows, err));
+    gs_team_for(env->team, w->shape[0], GS_OP_ROWS, read_rows, &j);
+    int64_t bad = atomic_load(&j.bad);
+    if (bad >= 0) {
+        gs_status status = read_block(&j, bad, bad + 1, err); /* again, for its words */
+        gs_free(j.rows);
+        return status;
+    }
+    *out = j.rows;
+    return GS_OK;
+}
+
+static gs_status prepare(const gs_op_env *env, gs_node *node, gs_error *err) {
+    const gs_param *w = node->param[GS_ROLE_WEIGHT];
+    gs_weight_rows rows = {.data = ready_rows(env, w)};
+    gs_packed_linear *packed;
+    bool kept;
+    if (!rows.data) {
+        GS_TRY(converted_rows(env, w, &rows.own, err));
+        rows.data = rows.own;
+    }
+    bool view = !rows.own;
+    GS_TRY(gs_packed_linear_create(env, node, rows, &kept, &packed, err));
+    /* a file's pages that the product reads in place are still needed */
+    if (!(view && kept)) gs_op_dropped(env, w);
+    node->prepared = packed;
+    return GS_OK;
+}
+
+const gs_op_class gs_op_class_LINEAR = {
+    .required = GS_ROLE_BIT(GS_ROLE_WEIGHT),
+    .optional = GS_ROLE_BIT(GS_ROLE_BIAS),
+    .infer = gs_packed_linear_infer,
+    .prepare = prepare,
+    .forward = gs_packed_linear_forward,
+    .release = gs_packed_linear_release,
+};

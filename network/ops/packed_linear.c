@@ -1,0 +1,87 @@
+#include <network/ops/packed_linear.h>
+
+#include <base/mem.h>
+
+struct gs_packed_linear {
+    gs_gemm_weight *weight;
+    void *rows;  /* the rows we made, when the back end reads them in place */
+    float *bias; /* [out] or NULL */
+    int64_t out, in;
+};
+
+gs_status gs_packed_linear_infer(const gs_node *node, gs_dims *out, gs_error *err) {
+    const gs_dims *in = &node->input[0]->dims;
+    const gs_param *w = node->param[GS_ROLE_WEIGHT];
+    bool fits = in->ndim == 1 && w->ndim == 2 && w->shape[0] >= 1 && w->shape[1] >= 1 &&
+                gs_op_dim_fits(in->dim[0], w->shape[1]);
+    if (!fits) return gs_op_misfit(node, GS_ROLE_WEIGHT, in, err);
+    GS_TRY(gs_op_check_vector(node, GS_ROLE_BIAS, w->shape[0], err));
+    *out = (gs_dims){.ndim = 1, .dim = {w->shape[0]}};
+    return GS_OK;
+}
+
+gs_status gs_weight_rows_alloc(const gs_op_env *env, const gs_param *weight, void **out, gs_error *err) {
+    size_t bytes, size = env->type == GS_GEMM_BF16 ? sizeof(uint16_t) : sizeof(float);
+    if (!gs_mul_size((size_t)gs_param_count(weight), size, &bytes)) return gs_error_nomem(err, SIZE_MAX);
+    *out = gs_alloc(bytes);
+    return *out ? GS_OK : gs_error_nomem(err, bytes);
+}
+
+void gs_packed_linear_release(void *packed) {
+    gs_packed_linear *p = packed;
+    gs_gemm_weight_destroy(p->weight);
+    gs_free(p->rows);
+    gs_free(p->bias);
+    gs_free(p);
+}
+
+gs_status gs_packed_linear_create(const gs_op_env *env, const gs_node *node, gs_weight_rows rows,
+                                  bool *kept, gs_packed_linear **out, gs_error *err) {
+    const gs_param *w = node->param[GS_ROLE_WEIGHT], *bias = node->param[GS_ROLE_BIAS];
+    bool borrowed = false;
+    gs_packed_linear *p = gs_calloc(1, sizeof *p);
+    if (!p) {
+        gs_free(rows.own);
+        return gs_error_nomem(err, sizeof *p);
+    }
+    p->rows = rows.own;
+    p->out = w->shape[0];
+    p->in = w->shape[1];
+    gs_status status =
+        gs_gemm_weight_create(env->type, p->out, p->in, rows.data, env->team, &borrowed, &p->weight, err);
+    if (status == GS_OK && !borrowed) {
+        gs_free(p->rows);
+        p->rows = NULL;
+    }
+    if (status == GS_OK && bias) status = gs_op_read(env, bias, &p->bias, err);
+    if (status != GS_OK) {
+        gs_packed_linear_release(p);
+        return status;
+    }
+    if (kept) *kept = borrowed;
+    *out = p;
+    return GS_OK;
+}
+
+static void add_bias(void *ctx, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const gs_op_call *call = ctx;
+    const gs_packed_linear *p = call->node->prepared;
+    for (int64_t r = begin; r < end; r++) {
+        float *y = call->out + r * p->out;
+        call->env->kernels->add_f32(p->out, y, p->bias, y);
+    }
+}
+
+gs_status gs_packed_linear_forward(const gs_op_call *call, gs_error *err) {
+    const gs_packed_linear *p = call->node->prepared;
+    const void *x = call->in[0];
+    const uint16_t *half;
+    if (call->env->type == GS_GEMM_BF16) {
+        GS_TRY(gs_op_input_bf16(call, 0, &half, err));
+        x = half;
+    }
+    GS_TRY(gs_gemm_run(call->env->team, p->weight, call->batch->rows, x, p->in, call->out, p->out, err));
+    if (p->bias) gs_op_for_rows(call, add_bias);
+    return GS_OK;
+}

@@ -1,0 +1,24 @@
+/* silu(gate) * up (GLU Variants, Shazeer 2020, section 2). Inputs: gate, up. */
+#include <network/ops/op.h>
+
+/* By rows: the kernel's exp may round differently at the end of a piece, so a row is computed
+ * the same way whatever batch it stands in. */
+static void swiglu_rows(void *ctx, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const gs_op_call *call = ctx;
+    int64_t n = gs_op_width(call->node->output);
+    for (int64_t r = begin; r < end; r++)
+        call->env->kernels->swiglu_f32(n, call->in[0] + r * n, call->in[1] + r * n, call->out + r * n);
+}
+
+static gs_status forward(const gs_op_call *call, gs_error *err) {
+    (void)err;
+    gs_op_for_rows(call, swiglu_rows);
+    return GS_OK;
+}
+
+const gs_op_class gs_op_class_SWIGLU = {
+    .in_place = 3,
+    .infer = gs_op_infer_pair,
+    .forward = forward,
+};

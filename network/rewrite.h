@@ -1,0 +1,48 @@
+/* Changing a net: what every algorithm is made of. After any of these the net is again in
+ * execution order and its consumer counts are right; on failure it is unchanged.
+ */
+#ifndef GS_NETWORK_REWRITE_H
+#define GS_NETWORK_REWRITE_H
+
+#include <network/net.h>
+
+/* Puts a new one-input node on an edge: every consumer (or, with `only` not NULL, only that
+ * node) and, if only is NULL, the net output, now reads the new node's output. */
+gs_status gs_net_insert(gs_net *net, gs_edge *edge, gs_node *only, gs_op op, const char *name,
+                        const gs_attr *attr, gs_node **out, gs_error *err) GS_NODISCARD;
+/* Swaps a node for one with another op, same inputs and output edge; params move over unless
+ * the caller replaces them, the name stays. Returns the same pointer in *out. */
+gs_status gs_net_replace(gs_net *net, gs_node *node, gs_op op, const gs_attr *attr, gs_node **out,
+                         gs_error *err) GS_NODISCARD;
+/* Removes a node; its consumers read its first input instead. GS_E_INVALID for a node with
+ * more than one input. */
+gs_status gs_net_erase(gs_net *net, gs_node *node, gs_error *err) GS_NODISCARD;
+
+/* A pattern: nodes of given ops joined as listed, in execution order; the last one is the
+ * root. input[i] is the index of an earlier pattern node whose output must be that input, or
+ * -1 for anything. Values inside the match (all but the root's) must have no other consumer
+ * and not be net outputs. */
+enum { GS_PATTERN_MAX = 8 };
+typedef struct gs_pattern {
+    int count;
+    struct {
+        gs_op op;
+        int input[GS_MAX_INPUTS];
+    } node[GS_PATTERN_MAX];
+} gs_pattern;
+
+typedef struct gs_match {
+    gs_node *node[GS_PATTERN_MAX]; /* by pattern index */
+} gs_match;
+
+/* First match whose root comes at or after position *at in execution order; *at moves past
+ * it. False when there is none. Start with *at = 0. */
+bool gs_net_match(const gs_net *net, const gs_pattern *pattern, int *at, gs_match *out);
+
+/* Folds an inference batch normalisation into the convolution that alone feeds it:
+ * w' = w*a, b' = (b - mean)*a + beta, a = gamma/sqrt(var + eps), per output channel, in double,
+ * rounded once. The norm node is erased. Returns how many were folded in *count.
+ * (Jacob et al. 2018, section 3.2.) */
+gs_status gs_net_fold_batchnorm(gs_net *net, int *count, gs_error *err) GS_NODISCARD;
+
+#endif

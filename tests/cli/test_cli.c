@@ -1,0 +1,341 @@
+/* The program as a user meets it: output, exit codes, one clear line on every kind of bad input,
+ * and nothing left behind. */
+#include "../support.h"
+#include "../tiny_model.h"
+
+#include <base/json.h>
+#include <base/mem.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+typedef struct outcome {
+    int code; /* exit status, or -signal */
+    char out[1 << 16], err[4096];
+} outcome;
+
+static outcome last;
+
+static void slurp(const char *path, char *text, size_t size) {
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    text[fread(text, 1, size - 1, f)] = 0;
+    fclose(f);
+}
+
+/* Runs "gstick <arguments>" through the shell; `prefix` goes before it ("ulimit -f 1; "). */
+static const outcome *gstick_with(const char *prefix, const char *format, ...) {
+    char arguments[6000], command[9000], *dir = gs_test_tmpdir(), path[1200];
+    const char *program = getenv("GSTICK_PROGRAM"), *runner = getenv("GSTICK_RUNNER");
+    va_list rest;
+    assert_non_null(program);
+    va_start(rest, format);
+    vsnprintf(arguments, sizeof arguments, format, rest);
+    va_end(rest);
+    char words[3000] = "";
+    if (runner) snprintf(words, sizeof words, "%s", runner);
+    for (char *p = words; *p; p++) *p = *p == ';' ? ' ' : *p; /* a list from CMake becomes words */
+    snprintf(command, sizeof command, "%s %s '%s' >'%s/out' %s 2>'%s/err'", prefix, words, program, dir, arguments, dir);
+    int status = system(command);
+    last.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    snprintf(path, sizeof path, "%s/out", dir);
+    slurp(path, last.out, sizeof last.out);
+    snprintf(path, sizeof path, "%s/err", dir);
+    slurp(path, last.err, sizeof last.err);
+    gs_test_rmdir(dir);
+    return &last;
+}
+
+#define gstick(...) gstick_with("", __VA_ARGS__)
+
+/* Exit code, a word of the message, exactly one line, and nothing on standard output. */
+static void assert_refused(const outcome *o, int code, const char *word) {
+    if (o->code != code || !strstr(o->err, word))
+        fail_msg("exit %d, '%s'; wanted exit %d and '%s'", o->code, o->err, code, word);
+    assert_string_equal(o->out, "");
+    const char *newline = strchr(o->err, '\n');
+    assert_non_null(newline);
+    assert_string_equal(newline, "\n");
+}
+
+typedef struct fixture {
+    char *root;
+    char model[1024], bundle[1024], ids[1024];
+} fixture;
+
+static void begin(fixture *f) {
+    f->root = gs_test_tmpdir();
+    snprintf(f->model, sizeof f->model, "%s/model", f->root);
+    snprintf(f->bundle, sizeof f->bundle, "%s/bundle", f->root);
+    snprintf(f->ids, sizeof f->ids, "%s/ids.i32", f->root);
+    assert_int_equal(mkdir(f->model, 0755), 0);
+    tiny_model(f->model, &tiny_default, 3);
+    tiny_tokens(f->ids, 300, 96, 5);
+}
+
+static void end(fixture *f) { gs_test_rmdir(f->root); }
+
+static void assert_no_output(const fixture *f) {
+    char command[1200];
+    snprintf(command, sizeof command, "test \"$(ls -A '%s' | grep -v -e '^model' -e '^ids')\" = ''", f->root);
+    assert_int_equal(system(command), 0);
+}
+
+static cJSON *json_of(const outcome *o) {
+    gs_error err = {0};
+    cJSON *json;
+    if (o->code != 0) fail_msg("exit %d: %s", o->code, o->err);
+    assert_ok(gs_json_parse(o->out, strlen(o->out), &json, &err), &err);
+    return json;
+}
+
+static double number(const cJSON *json, const char *key) {
+    const cJSON *item = gs_json_get(json, key);
+    if (!cJSON_IsNumber(item)) fail_msg("no number '%s'", key);
+    return item->valuedouble;
+}
+
+static void help_teaches_and_goes_to_standard_output(void **state) {
+    (void)state;
+    static const char *const commands[] = {"", "inspect", "quantize", "eval", "tokenize"};
+    for (size_t i = 0; i < GS_COUNTOF(commands); i++) {
+        const outcome *o = gstick("%s --help", commands[i]);
+        assert_int_equal(o->code, 0);
+        assert_non_null(strstr(o->out, "usage: gstick"));
+        assert_string_equal(o->err, "");
+        if (i) assert_non_null(strstr(o->out, "exit codes"));
+    }
+    assert_int_equal(gstick("--version")->code, 0);
+    assert_string_equal(last.out, "gstick " GSTICK_VERSION "\n");
+}
+
+static void the_main_job_from_model_to_measured_bundle(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    cJSON *json = json_of(gstick("quantize '%s' --scheme w8a16 -o '%s' --json", f.model, f.bundle));
+    assert_int_equal(cJSON_GetArraySize(gs_json_get(json, "layers")), 22);
+    assert_true(number(json, "bytes_out") > 0 && number(json, "peak_rss_bytes") > 0 && number(json, "bytes_in") > 0);
+    cJSON_Delete(json);
+    assert_string_equal(last.err, "");
+    json = json_of(gstick("eval '%s' --tokens '%s' --window 64 --against '%s' --json", f.bundle, f.ids, f.model));
+    static const char *const keys[] = {"nll", "ppl", "ppl_stderr", "tokens", "windows", "tokens_per_second", "seconds",
+                                       "peak_rss_bytes", "ref_ppl", "delta_ppl", "kld_mean", "kld_p99", "top1_agreement"};
+    for (size_t i = 0; i < GS_COUNTOF(keys); i++) (void)number(json, keys[i]);
+    assert_true(number(json, "windows") == 4 && number(json, "tokens") == 4 * 63);
+    assert_true(number(json, "kld_mean") > 0 && number(json, "kld_mean") < 1e-3);
+    cJSON_Delete(json);
+    json = json_of(gstick("inspect '%s' --json", f.bundle));
+    assert_true(number(json, "quantized_linears") == 21 && number(json, "linears") == 22);
+    assert_string_equal(gs_json_get(json, "type")->valuestring, "W8A16");
+    cJSON_Delete(json);
+    assert_int_equal(gstick("inspect '%s'", f.model)->code, 0);
+    assert_non_null(strstr(last.out, "llama"));
+    assert_int_equal(gstick("inspect '%s' --segment 1", f.model)->code, 0);
+    assert_non_null(strstr(last.out, "model.layers.0.mlp.down_proj"));
+    end(&f);
+}
+
+static void wrong_usage_exits_with_2(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    assert_refused(gstick("qantize"), 2, "did you mean 'quantize'");
+    assert_refused(gstick("quantize"), 2, "no model");
+    assert_refused(gstick("quantize '%s'", f.model), 2, "-o BUNDLE");
+    assert_refused(gstick("quantize '%s' -o '%s' --shceme w8a16", f.model, f.bundle), 2, "did you mean '--scheme'");
+    assert_refused(gstick("quantize '%s' -o '%s' --scheme w8a61", f.model, f.bundle), 2, "did you mean 'w8a16'");
+    assert_refused(gstick("quantize '%s' -o '%s' --format ascent", f.model, f.bundle), 2, "did you mean 'ascend'");
+    assert_refused(gstick("quantize '%s' -o '%s' --dtype f61", f.model, f.bundle), 2, "unknown dtype");
+    assert_refused(gstick("eval '%s'", f.model), 2, "exactly one");
+    assert_refused(gstick("eval '%s' --tokens '%s' --text x", f.model, f.ids), 2, "exactly one");
+    assert_refused(gstick("eval '%s' --tokens '%s' --protocol windws", f.model, f.ids), 2, "did you mean 'windows'");
+    assert_refused(gstick("eval '%s' --tokens '%s' --window 1", f.model, f.ids), 2, "two tokens");
+    assert_no_output(&f);
+    end(&f);
+}
+
+static void bad_output_places_exit_as_documented(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    assert_refused(gstick("quantize '%s' -o '%s'", f.model, f.model), 2, "is the input");
+    assert_refused(gstick("quantize '%s' -o '%s/.'", f.model, f.model), 2, "is the input");
+    assert_refused(gstick("quantize '%s' -o '%s'", f.model, f.root), 2, "not empty");
+    assert_refused(gstick("quantize '%s' -o '%s'", f.model, f.ids), 2, "ids.i32");
+    assert_refused(gstick("quantize '%s' -o '%s/lost/bundle'", f.model, f.root), 5, "lost");
+    assert_no_output(&f);
+    /* an empty directory is fine, with or without a slash behind it */
+    assert_int_equal(mkdir(f.bundle, 0755), 0);
+    assert_int_equal(gstick("quantize '%s' -o '%s/'", f.model, f.bundle)->code, 0);
+    end(&f);
+}
+
+static void a_directory_that_cannot_be_written_exits_with_5(void **state) {
+    (void)state;
+    if (geteuid() == 0) { /* root may write anywhere but here */
+        if (access("/proc/sys/kernel", F_OK) != 0) skip();
+        fixture f;
+        begin(&f);
+        assert_refused(gstick("quantize '%s' -o /proc/sys/kernel/bundle", f.model), 5, "/proc/sys/kernel");
+        end(&f);
+        return;
+    }
+    fixture f;
+    begin(&f);
+    char locked[1100];
+    snprintf(locked, sizeof locked, "%s/model-locked", f.root);
+    assert_int_equal(mkdir(locked, 0500), 0);
+    assert_refused(gstick("quantize '%s' -o '%s/bundle'", f.model, locked), 5, "model-locked");
+    end(&f);
+}
+
+/* A file-size limit stands in for a full disk: the write fails half-way, as it would there. */
+static void a_write_that_fails_leaves_nothing(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    const outcome *o = gstick_with("ulimit -f 16;", "quantize '%s' -o '%s'", f.model, f.bundle);
+    if (o->code != 4 && o->code != 5) fail_msg("exit %d: %s", o->code, o->err);
+    assert_non_null(strstr(o->err, "quant_model_weights"));
+    assert_no_output(&f);
+    end(&f);
+}
+
+static void a_full_disk_exits_with_4(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    char command[1300];
+    snprintf(command, sizeof command, "mkdir '%s/model-disk' && mount -t tmpfs -o size=40k tmpfs '%s/model-disk' 2>/dev/null",
+             f.root, f.root);
+    if (geteuid() != 0 || system(command) != 0) {
+        print_message("skipped: no tmpfs can be mounted here\n");
+        end(&f);
+        skip();
+    }
+    gstick("quantize '%s' -o '%s/model-disk/bundle'", f.model, f.root);
+    outcome o = last;
+    snprintf(command, sizeof command, "test -z \"$(ls -A '%s/model-disk')\"", f.root);
+    int left = system(command);
+    snprintf(command, sizeof command, "umount '%s/model-disk'", f.root);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(left, 0);
+    assert_refused(&o, 4, "GB are free");
+    end(&f);
+}
+
+/* Each edit of a good model must be refused with exit 3 (or as said) and a word that names it. */
+static void bad_models_exit_with_3(void **state) {
+    (void)state;
+    static const struct {
+        const char *edit; /* shell, in the model's directory */
+        int code;
+        const char *word;
+    } cases[] = {
+        {"rm config.json", 3, "config.json"},
+        {"rm model.safetensors", 3, "model.safetensors"},
+        {"truncate -s -5 model.safetensors", 3, "model.safetensors"},
+        {"truncate -s 4 model.safetensors", 3, "model.safetensors"},
+        {"truncate -s 0 model.safetensors", 3, "model.safetensors"},
+        {"printf '\\377\\377\\377\\377\\377\\377\\377\\177' | dd of=model.safetensors conv=notrunc 2>/dev/null", 3, "header"},
+        {"sed -i 's/\"F32\"/\"X32\"/' model.safetensors", 3, "X32"},
+        {"sed -i 's/\"shape\":\\[32\\]/\"shape\":[33]/' model.safetensors", 3, "model.safetensors"},
+        {"sed -i 's/q_proj/p_proj/' model.safetensors", 3, "q_proj"},
+        {"sed -i 's/\"llama\"/\"gpt9\"/' config.json", 3, "gpt9"},
+        {"sed -i 's/\"silu\"/\"gelu\"/' config.json", 3, "gelu"},
+        {"sed -i 's/\"hidden_size\": 32/\"hidden_size\": 33/' config.json", 3, "config.json"},
+        {"sed -i 's/\"hidden_size\": 32/\"hidden_size\": \"x\"/' config.json", 3, "hidden_size"},
+        {"echo '{' > config.json", 3, "config.json"},
+        {"yes '[' | head -100000 | tr -d '\\n' > config.json", 3, "config.json"},
+        {"echo '{\"a\": 1, \"a\": 2}' > config.json", 3, "config.json"},
+        {"cp model.safetensors a.safetensors; rm model.safetensors; echo '{\"weight_map\": {\"x\": \"../a.safetensors\"}}' > "
+         "model.safetensors.index.json", 3, "../a.safetensors"},
+        {"mv model.safetensors a.safetensors; echo '{\"weight_map\": {\"x\": \"gone.safetensors\"}}' > "
+         "model.safetensors.index.json", 3, "gone.safetensors"},
+        {"mv model.safetensors a.safetensors; echo '{\"weight_map\": {\"x\": \"a.safetensors\"}}' > "
+         "model.safetensors.index.json", 3, "index.json"},
+    };
+    for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
+        fixture f;
+        char command[1700];
+        begin(&f);
+        snprintf(command, sizeof command, "cd '%s' && %s", f.model, cases[i].edit);
+        assert_int_equal(system(command), 0);
+        assert_refused(gstick("quantize '%s' -o '%s'", f.model, f.bundle), cases[i].code, cases[i].word);
+        assert_no_output(&f);
+        assert_refused(gstick("eval '%s' --tokens '%s'", f.model, f.ids), cases[i].code, cases[i].word);
+        end(&f);
+    }
+}
+
+static void bad_tokens_and_texts_are_refused(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    char path[1200];
+    assert_refused(gstick("eval '%s/none' --tokens '%s'", f.root, f.ids), 3, "none");
+    assert_refused(gstick("eval '%s' --tokens '%s/none'", f.model, f.root), 3, "none");
+    snprintf(path, sizeof path, "%s/ids-odd", f.root);
+    FILE *odd = fopen(path, "w");
+    fputs("12345", odd);
+    fclose(odd);
+    assert_refused(gstick("eval '%s' --tokens '%s'", f.model, path), 3, "no whole number");
+    tiny_tokens(path, 50, 1000, 1);
+    assert_refused(gstick("eval '%s' --tokens '%s'", f.model, path), 2, "vocabulary");
+    assert_refused(gstick("eval '%s' --text '%s'", f.model, path), 3, "--tokenizer");
+    end(&f);
+}
+
+static void an_interrupt_exits_with_130_and_leaves_nothing(void **state) {
+    (void)state;
+    if (getenv("GSTICK_RUNNER") && *getenv("GSTICK_RUNNER")) skip();
+    fixture f;
+    begin(&f);
+    char dump[1200];
+    snprintf(dump, sizeof dump, "%s/logits.f32", f.root);
+    char tokens[1200];
+    snprintf(tokens, sizeof tokens, "%s/ids-long", f.root);
+    tiny_tokens(tokens, 2000000, 96, 5);
+    pid_t child = fork();
+    if (child == 0) {
+        freopen("/dev/null", "w", stderr);
+        execl(getenv("GSTICK_PROGRAM"), "gstick", "eval", f.model, "--tokens", tokens, "--memory", "1M", "--dump-logits", dump,
+              (char *)NULL);
+        _exit(99);
+    }
+    usleep(500000);
+    kill(child, SIGINT);
+    int status;
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 130);
+    assert_no_output(&f);
+    end(&f);
+}
+
+static void a_closed_pipe_is_an_error_not_a_crash(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    const outcome *o = gstick_with("", "inspect '%s' >/dev/full", f.model);
+    assert_int_equal(o->code, 5);
+    end(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(help_teaches_and_goes_to_standard_output),
+        cmocka_unit_test(the_main_job_from_model_to_measured_bundle),
+        cmocka_unit_test(wrong_usage_exits_with_2),
+        cmocka_unit_test(bad_output_places_exit_as_documented),
+        cmocka_unit_test(a_directory_that_cannot_be_written_exits_with_5),
+        cmocka_unit_test(a_write_that_fails_leaves_nothing),
+        cmocka_unit_test(a_full_disk_exits_with_4),
+        cmocka_unit_test(bad_models_exit_with_3),
+        cmocka_unit_test(bad_tokens_and_texts_are_refused),
+        cmocka_unit_test(an_interrupt_exits_with_130_and_leaves_nothing),
+        cmocka_unit_test(a_closed_pipe_is_an_error_not_a_crash),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,3 @@
+gs_fuzz(safetensors)
+gs_fuzz(json)
+gs_fuzz(config)

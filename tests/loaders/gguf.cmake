@@ -1,0 +1,5 @@
+gs_test(gguf SOURCES test_gguf.c)
+gs_test(gguf_hostile SOURCES test_gguf_hostile.c)
+gs_test(gguf_hf SOURCES test_gguf_hf.c)
+gs_test(gguf_hf_config SOURCES test_gguf_hf_config.c)
+gs_test(dequant SOURCES test_dequant.c)
