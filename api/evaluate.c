@@ -71,7 +71,7 @@ static gs_status open_tokenizer(const gs_evaluate_options *o, const char *model,
     if (o->tokenizer) return gs_tokenizer_open(o->tokenizer, out, err);
     gs_status status = gs_tokenizer_open(model, out, err);
     if (status == GS_OK || !o->against) {
-        if (status != GS_OK && !err->hint[0])
+        if (status != GS_OK)
             gs_error_hint(err, "name one with --tokenizer FILE|DIR, or give ids with --tokens");
         return status;
     }

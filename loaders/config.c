@@ -31,7 +31,8 @@ static const size_rule size_rules[] = {
 static gs_status missing(const cJSON *json, const char *key, gs_error *err) {
     GS_FAIL(err, GS_E_FORMAT, "\"%s\" is missing", key);
     if (cJSON_IsObject(gs_json_get(json, "text_config")))
-        gs_error_hint(err, "sizes inside \"text_config\" mark a multimodal model, which is not supported");
+        gs_error_hint(err, "sizes inside \"text_config\" mark a multimodal model, "
+                           "which is not supported");
     else
         gs_error_hint(err, "this should be the config.json of a decoder-only language model");
     return GS_E_FORMAT;
@@ -85,7 +86,8 @@ static gs_status read_positive(const cJSON *json, const char *key, double limit,
                                gs_error *err) {
     GS_TRY(gs_json_double(json, key, out, err));
     if (!(*out > 0 && *out <= limit))
-        return GS_FAIL(err, GS_E_FORMAT, "\"%s\" is %g, outside 0 (excluded) to %g", key, *out, limit);
+        return GS_FAIL(err, GS_E_FORMAT, "\"%s\" is %g, outside 0 (excluded) to %g", key,
+                       *out, limit);
     return GS_OK;
 }
 

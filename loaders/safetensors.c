@@ -195,7 +195,8 @@ static gs_status read_size(gs_tensor *t, int64_t count, const entry *e, gs_error
         return GS_FAIL(err, GS_E_FORMAT, "tensor '%.200s': %lld %s elements are not whole bytes",
                        t->name, (long long)count, gs_dtype_name(t->dtype));
     if (!gs_dtype_bytes(t->dtype, (uint64_t)count, &t->bytes))
-        return GS_FAIL(err, GS_E_FORMAT, "tensor '%.200s': the size of its shape overflows", t->name);
+        return GS_FAIL(err, GS_E_FORMAT, "tensor '%.200s': the size of its shape overflows",
+                       t->name);
     if (t->bytes != e->end - e->begin)
         return GS_FAIL(err, GS_E_FORMAT,
                        "tensor '%.200s': %s %s is %llu bytes, data_offsets give it %llu", t->name,

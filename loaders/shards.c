@@ -4,6 +4,7 @@
 #include <base/map.h>
 #include <base/mem.h>
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,13 +163,14 @@ static gs_status open_shards(const cJSON *map, const char *dir, gs_shards **out,
 
 static gs_status check_entry(const gs_shards *s, const cJSON *entry, bool *seen,
                              gs_error *err) {
-    const char **found = bsearch(&entry->valuestring, s->names, s->nfiles, sizeof *s->names, by_text);
-    size_t shard = (size_t)((char **)(uintptr_t)found - s->names);
+    char **found = bsearch(&entry->valuestring, s->names, s->nfiles, sizeof *s->names, by_text);
+    assert(found); /* the names were collected from these entries */
+    size_t shard = (size_t)(found - s->names);
     int64_t place = 0;
     bool there = gs_map_get(&s->by_name, entry->string, strlen(entry->string), &place);
     if (!there || shard_of(s, (size_t)place) != shard)
-        return GS_FAIL(err, GS_E_FORMAT, "tensor '%.200s' is not in '%s', where weight_map puts it",
-                       entry->string, s->names[shard]);
+        return GS_FAIL(err, GS_E_FORMAT,
+                       "tensor '%.200s' is not in '%s', where weight_map puts it", entry->string, s->names[shard]);
     seen[place] = true;
     return GS_OK;
 }

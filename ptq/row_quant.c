@@ -7,7 +7,8 @@
 
 static float round_to(gs_dtype compute, float s) {
     if (compute == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(s));
-    if (compute == GS_F16 && s < 0x1p-14f) return gs_f16_to_f32(gs_f32_to_f16(s));
+    /* the last bit of an f16 subnormal is 2^-24 */
+    if (compute == GS_F16 && s < 0x1p-14f) return ceilf(s * 0x1p24f) * 0x1p-24f;
     return s;
 }
 

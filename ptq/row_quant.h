@@ -6,7 +6,9 @@
  *   ascend       s = m / 127, one f32 division (ascend-bundles.md 4.2);
  *   goldenstick  s = (m - (-m)) / 255 in double, rounded to f32 (golden-stick.md 1.1);
  *   then s is rounded to T when the loader's own rounding to T could move a dequantized weight
- *   by more than 1/32 of a step: always for bf16, for f16 only where s is subnormal (< 2^-14);
+ *   by more than 1/32 of a step: for bf16 always, to nearest even (127 * (1 + 2^-8) still rounds to
+ *   127: nothing is clipped); for f16 only where s is subnormal (< 2^-14), and upwards there, since
+ *   rounding down could clip the largest weights by many steps;
  *   then (ascend) s = max(s, 2^-23).
  *   q = clamp(rne(w / s), -128, 127): one f32 division, round half to even, clamp, cast.
  *

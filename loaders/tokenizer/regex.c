@@ -48,7 +48,7 @@ static gs_status compile(gs_tokregex *re, const gs_strbuf *text, gs_error *err) 
                              &why, &at, cc);
     pcre2_compile_context_free(cc);
     if (!re->code) {
-        if (why == PCRE2_ERROR_NOMEMORY) return gs_error_nomem(err, text->len);
+        if (why == PCRE2_ERROR_HEAP_FAILED) return gs_error_nomem(err, text->len);
         char words[200] = "";
         pcre2_get_error_message(why, (PCRE2_UCHAR *)words, sizeof words);
         return GS_FAIL(err, GS_E_UNSUPPORTED, "regular expression: %s (PCRE2, offset %zu)", words, at);

@@ -25,7 +25,7 @@ static void slurp(const char *path, char *text, size_t size) {
 
 /* Runs "gstick <arguments>" through the shell; `prefix` goes before it ("ulimit -f 1; "). */
 static const outcome *gstick_with(const char *prefix, const char *format, ...) {
-    char arguments[6000], command[9000], *dir = gs_test_tmpdir(), path[1200];
+    char arguments[6000], command[16000], *dir = gs_test_tmpdir(), path[1200];
     const char *program = getenv("GSTICK_PROGRAM"), *runner = getenv("GSTICK_RUNNER");
     va_list rest;
     assert_non_null(program);
@@ -113,6 +113,7 @@ static void the_main_job_from_model_to_measured_bundle(void **state) {
     (void)state;
     fixture f;
     begin(&f);
+    tiny_text(f.model, "tokenizer_config.json", "{}");
     cJSON *json = json_of(gstick("quantize '%s' --scheme w8a16 -o '%s' --json", f.model, f.bundle));
     assert_int_equal(cJSON_GetArraySize(gs_json_get(json, "layers")), 22);
     assert_true(number(json, "bytes_out") > 0 && number(json, "peak_rss_bytes") > 0 && number(json, "bytes_in") > 0);

@@ -22,8 +22,9 @@ static void a_bf16_scale_is_rounded_first_and_an_f16_one_only_below_its_normals(
     assert_true(s == gs_bf16_to_f32(gs_f32_to_bf16(1.0f / 127.0f)));
     assert_true(s != 1.0f / 127.0f);
     float small = gs_row_scale(GS_SCALE_ASCEND, GS_F16, 0.004f); /* 3.1e-5: a subnormal of f16 */
-    assert_true(small == gs_f16_to_f32(gs_f32_to_f16(0.004f / 127.0f)));
-    assert_true(small != 0.004f / 127.0f);
+    /* upwards, so that the largest weight is not clipped */
+    assert_true(small > 0.004f / 127.0f && small < 0.004f / 127.0f + 0x1p-24f);
+    assert_true(small == gs_f16_to_f32(gs_f32_to_f16(small)));
 }
 
 static void the_goldenstick_scale_is_twice_the_maximum_over_255(void **state) {
@@ -99,13 +100,14 @@ static void the_error_is_at_most_half_a_step(void **state) {
         assert_true(gs_row_quantize(GS_SCALE_ASCEND, compute[round % 3], N, w, q, &scale, scratch, &stats));
         for (int i = 0; i < N; i++) {
             double error = fabs((double)w[i] - (double)q[i] * (double)scale);
-            assert_true(error <= 0.5000001 * (double)scale);
+            /* the f32 quotient is off by 2^-24 of itself, at most 127 */
+            assert_true(error <= 0.50001 * (double)scale);
         }
     }
 }
 
 static const gs_tensor *need(const gs_safetensors *st, const char *stem, const char *suffix) {
-    char name[160];
+    char name[256];
     snprintf(name, sizeof name, "%s.%s", stem, suffix);
     const gs_tensor *t = gs_safetensors_find(st, name);
     if (!t) fail_msg("%s is not in the reference", name);
@@ -114,11 +116,12 @@ static const gs_tensor *need(const gs_safetensors *st, const char *stem, const c
 
 /* The f32 rows of Golden Stick's own outputs: scales and codes bit for bit, but for the rows that
  * are all zero, where its codes are undefined (0/0). */
-static void compare_with_golden_stick(const gs_safetensors *st, const char *stem, int *rows_seen) {
+static void compare_with_golden_stick(const gs_safetensors *st, const char *stem, const gs_tensor *w,
+                                      int *rows_seen) {
     gs_error err = {0};
-    char key[128];
+    char key[160];
     snprintf(key, sizeof key, "%s.w8_pc_sym", stem);
-    const gs_tensor *w = need(st, stem, "w"), *q = need(st, key, "q"), *s = need(st, key, "scale");
+    const gs_tensor *q = need(st, key, "q"), *s = need(st, key, "scale");
     int64_t rows, cols;
     gs_tensor_matrix(w, &rows, &cols);
     float *x = malloc((size_t)cols * sizeof *x), *scratch = malloc((size_t)cols * sizeof *x), want, scale;
@@ -143,10 +146,26 @@ static void compare_with_golden_stick(const gs_safetensors *st, const char *stem
     free(codes);
 }
 
+/* "stories260K_l0_mlp_down_proj": the weights are the model's own, not repeated there. */
+static const gs_tensor *weights_of(const gs_safetensors *model, const char *stem) {
+    char name[256], *underscore;
+    const char *linear = stem + strlen("stories260K_l0_");
+    snprintf(name, sizeof name, "model.layers.0.%.*s.weight", (int)strcspn(linear, "."), linear);
+    underscore = strstr(name, "mlp_") ? strstr(name, "mlp_") + 3 : strstr(name, "attn_") + 4;
+    *underscore = '.';
+    const gs_tensor *t = gs_safetensors_find(model, name);
+    if (!t) fail_msg("%s is not in the model", name);
+    return t;
+}
+
 static void golden_sticks_own_rows_come_out_bit_for_bit(void **state) {
     (void)state;
     static const char *const files[] = {"reference/goldenstick/rtn/rtn_synthetic.safetensors",
                                         "reference/goldenstick/rtn/rtn_stories260K_layer0.safetensors"};
+    gs_need_data(model_path, "data/lm/stories260K-hf-llama/model.safetensors");
+    gs_error model_err = {0};
+    gs_safetensors *model;
+    assert_ok(gs_safetensors_open(model_path, &model, &model_err), &model_err);
     int rows = 0;
     for (size_t f = 0; f < GS_COUNTOF(files); f++) {
         gs_need_data(path, files[f]);
@@ -158,10 +177,12 @@ static void golden_sticks_own_rows_come_out_bit_for_bit(void **state) {
             char stem[128];
             if (!end || strcmp(end, ".f32.w8_pc_sym.q") != 0) continue;
             snprintf(stem, sizeof stem, "%.*s.f32", (int)(end - name), name);
-            compare_with_golden_stick(st, stem, &rows);
+            compare_with_golden_stick(st, stem, f ? weights_of(model, stem) : need(st, stem, "w"), &rows);
         }
         gs_safetensors_close(st);
     }
+    gs_safetensors_close(model);
+    print_message("%d rows\n", rows);
     assert_true(rows > 500);
 }
 
