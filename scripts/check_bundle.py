@@ -13,7 +13,7 @@ numpy and compared bit for bit, and every float tensor with the source's cast.
 
 The formulas, for one row w of a weight as float32 and the bundle's torch_dtype T:
     scale = max|w| / 127                        one float32 division
-    T bfloat16: scale rounded to bfloat16; T float16: scale rounded to float16 if below 2^-14
+    T bfloat16: scale rounded to bfloat16; T float16: scale rounded up to float16 if below 2^-14
     scale = max(scale, 2^-23)
     q     = clip(rint(w / scale), -128, 127)    one float32 division, half to even
 Exit code 0 when all holds, 1 when something does not, 2 on wrong usage.
@@ -262,7 +262,9 @@ def quantize_rows(w, dtype):
     if dtype == "BF16":
         scale = round_to_bf16(scale)
     elif dtype == "F16":
-        scale = np.where(scale < np.float32(2.0 ** -14), scale.astype(np.float16).astype(np.float32), scale)
+        # the last bit of a float16 subnormal is 2^-24
+        scale = np.where(scale < np.float32(2.0 ** -14),
+                         np.ceil(scale * np.float32(2.0 ** 24)) * np.float32(2.0 ** -24), scale)
     scale = np.maximum(scale, MIN_SCALE)
     return np.clip(np.rint(w / scale), -128, 127).astype(np.int8), scale
 
