@@ -160,6 +160,8 @@ static int64_t view_bytes(const gs_net *net) {
     return (int64_t)sum;
 }
 
+static void drop(void *checkpoint, const gs_tensor *view) { gs_checkpoint_drop(checkpoint, view); }
+
 static void drop_views(const job *j, const gs_net *net) {
     for (int i = 0; i < gs_net_node_count(net); i++)
         for (int r = 0; r < GS_ROLE_COUNT; r++) {
@@ -213,6 +215,7 @@ static gs_status prepare(job *j, const char *model, const char *bundle, const gs
         return GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle already", model, gs_bundle_type(j->source.bundle));
     GS_TRY(gs_round_to_nearest_create(&j->config, &j->algo, err));
     gs_comp_algo_set_save(j->algo, !o->dry_run);
+    gs_comp_algo_set_drop(j->algo, drop, (void *)(uintptr_t)gs_model_checkpoint(j->source.model));
     GS_TRY(read_dtype(j, o->dtype, err));
     describe(j, o);
     if (!j->algo->save) return GS_OK;

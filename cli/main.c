@@ -2,6 +2,7 @@
 #include <base/nearest.h>
 #include <cli/ui.h>
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +33,9 @@ int main(int argc, char **argv) {
         return GS_EXIT_USAGE;
     }
     gs_ui_catch_signals();
+    /* glibc otherwise learns to keep weight-sized blocks in its heap, which fragments: resident
+     * memory would creep up by several segments */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     for (size_t i = 0; i < GS_COUNTOF(commands); i++) {
         known[i] = commands[i].name;
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);

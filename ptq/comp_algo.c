@@ -48,6 +48,11 @@ gs_status gs_comp_algo_set_save_path(gs_comp_algo *algo, const char *path, gs_er
     return GS_OK;
 }
 
+void gs_comp_algo_set_drop(gs_comp_algo *algo, gs_exec_drop *drop, void *ctx) {
+    algo->drop = drop;
+    algo->drop_ctx = ctx;
+}
+
 void gs_comp_algo_destroy(gs_comp_algo *algo) {
     if (!algo) return;
     gs_summary_clear(&algo->summary);

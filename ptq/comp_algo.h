@@ -51,6 +51,8 @@ struct gs_comp_algo {
     gs_summary summary;
     bool save;       /* write a bundle at the end; true by default */
     char *save_path; /* where; NULL: the caller decides */
+    gs_exec_drop *drop; /* told of each view once convert has read it; may be NULL */
+    void *drop_ctx;
 };
 
 gs_status gs_comp_algo_apply(gs_comp_algo *algo, gs_net *net, gs_error *err) GS_NODISCARD;
@@ -60,6 +62,8 @@ const gs_summary *gs_comp_algo_summary(const gs_comp_algo *algo);
 void gs_comp_algo_set_save(gs_comp_algo *algo, bool save);
 /* GS_E_INVALID for an empty path. */
 gs_status gs_comp_algo_set_save_path(gs_comp_algo *algo, const char *path, gs_error *err) GS_NODISCARD;
+/* See gs_exec_drop: keeps resident memory at one weight while convert streams. */
+void gs_comp_algo_set_drop(gs_comp_algo *algo, gs_exec_drop *drop, void *ctx);
 void gs_comp_algo_destroy(gs_comp_algo *algo); /* NULL ok */
 
 #endif

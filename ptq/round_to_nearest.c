@@ -175,6 +175,7 @@ static gs_status convert_linear(rtn *a, gs_context *cx, const pending *p, gs_err
     }
     gs_free(j.stats);
     gs_free(j.scratch);
+    if (a->base.drop && p->weight->source) a->base.drop(a->base.drop_ctx, p->weight->source);
     return status;
 }
 

@@ -9,6 +9,9 @@ static dnnl_engine_t engine;
 static dnnl_stream_t stream;
 static dnnl_status_t ready = dnnl_runtime_error;
 static char name[80];
+/* Primitives are made one at a time: it is rare, and the library's own cache then never has two
+ * threads waiting for the same code to be generated. */
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 /* of whichever OpenMP runtime oneDNN was linked with; absent when it has none */
 static int (*omp_get_threads)(void);
 static void (*omp_set_threads)(int);
@@ -146,11 +149,13 @@ gs_status gs_dnnl_matmul(gs_dnnl_op *op, gs_dnnl_md_ref src, gs_dnnl_md_ref weig
     int threads = serial_begin();
     dnnl_primitive_attr_t attr = NULL;
     memset(op, 0, sizeof *op);
+    pthread_mutex_lock(&making);
     dnnl_status_t s = ready;
     if (s == dnnl_success) s = make_attr(&attr, accumulate);
     if (s == dnnl_success) s = matmul_desc(op, src, weights, dst, attr);
     gs_status status = finish(op, s, "product", err);
     if (attr) dnnl_primitive_attr_destroy(attr);
+    pthread_mutex_unlock(&making);
     serial_end(threads);
     return status;
 }
@@ -181,6 +186,7 @@ gs_status gs_dnnl_convolution(gs_dnnl_op *op, gs_dnnl_md_ref src, gs_dnnl_md_ref
     int threads = serial_begin();
     dnnl_primitive_attr_t attr = NULL;
     memset(op, 0, sizeof *op);
+    pthread_mutex_lock(&making);
     dnnl_status_t s = ready;
     if (s == dnnl_success) s = make_attr(&attr, false);
     if (s == dnnl_success)
@@ -188,6 +194,7 @@ gs_status gs_dnnl_convolution(gs_dnnl_op *op, gs_dnnl_md_ref src, gs_dnnl_md_ref
                              attr);
     gs_status status = finish(op, s, "convolution", err);
     if (attr) dnnl_primitive_attr_destroy(attr);
+    pthread_mutex_unlock(&making);
     serial_end(threads);
     return status;
 }
@@ -244,10 +251,12 @@ gs_status gs_dnnl_reorder(gs_dnnl_md_ref from, const void *src, gs_dnnl_md_ref t
                           gs_error *err) {
     int threads = serial_begin();
     gs_dnnl_op op = {0};
+    pthread_mutex_lock(&making);
     dnnl_status_t s = ready;
     if (s == dnnl_success)
         s = dnnl_reorder_primitive_desc_create(&op.desc, from, engine, to, engine, NULL);
     gs_status status = finish(&op, s, "reorder", err);
+    pthread_mutex_unlock(&making);
     if (status == GS_OK) {
         /* oneDNN only reads the source, though its interface takes it as writable */
         gs_dnnl_arg args[2] = {{DNNL_ARG_FROM, from, NULL}, {DNNL_ARG_TO, to, dst}};

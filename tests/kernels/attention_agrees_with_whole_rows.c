@@ -89,7 +89,7 @@ static void every_kind_of_head_agrees(void **state) {
     (void)state;
     static const int64_t heads[][3] = {{1, 1, 8},  {4, 4, 16}, {3, 1, 64}, {9, 3, 64}, {8, 2, 128},
                                        {12, 1, 24}, {2, 2, 80}, {20, 1, 8}, {6, 3, 1}};
-    static const int64_t lengths[] = {1, 2, 17, 63, 64, 65, 200, 257, 300};
+    static const int64_t lengths[] = {1, 17, 64, 65, 300};
     gs_team *team = two();
     for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++)
         for (size_t h = 0; h < GS_COUNTOF(heads); h++)
@@ -103,7 +103,7 @@ static void every_kind_of_head_agrees(void **state) {
 
 static void sequences_see_only_themselves(void **state) {
     (void)state;
-    static const int64_t starts[] = {0, 5, 5, 6, 206, 300, 813};
+    static const int64_t starts[] = {0, 5, 5, 6, 206, 300, 850};
     gs_team *team = two();
     for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++) {
         gs_attention_shape s = shape(6, 2, 32, 0);
@@ -117,7 +117,7 @@ static void sequences_see_only_themselves(void **state) {
 
 static void windows_hide_far_keys(void **state) {
     (void)state;
-    static const int64_t windows[] = {1, 2, 31, 64, 255, 256, 257, 599, 600, 5000};
+    static const int64_t windows[] = {1, 2, 64, 511, 512, 513, 599, 600, 5000};
     static const int64_t starts[] = {0, 600};
     gs_team *team = two();
     for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++)
@@ -133,7 +133,7 @@ static void large_scores_do_not_overflow(void **state) {
     (void)state;
     gs_attention_shape s = shape(2, 1, 16, 0);
     s.scale = 40;
-    enum { TOKENS = 700 };
+    enum { TOKENS = 1100 };
     const int64_t starts[2] = {0, TOKENS};
     gs_error err = {0};
     inputs in = make(&s, TOKENS, 9);
@@ -148,7 +148,7 @@ static void large_scores_do_not_overflow(void **state) {
     }
     assert_ok(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, starts, in.q, in.k, in.v, in.out, &err), &err);
     assert_ok(gs_attention_reference(&s, 1, starts, in.q, in.k, in.v, in.want, &err), &err);
-    /* scores reach 2240, with an error of some 1e-3 */
+    /* scores reach 3520, with an error of some 1e-3 */
     for (int64_t i = 0; i < TOKENS * 32; i++) assert_true(fabsf(in.out[i] - in.want[i]) <= 2e-3f);
     drop(&in);
 }

@@ -36,21 +36,21 @@ static convnet make_convnet(bool bias, uint64_t seed) {
     return m;
 }
 
-static double read(const gs_node *node, gs_role role, int64_t i) {
+static double value_of(const gs_node *node, gs_role role, int64_t i) {
     const gs_param *p = node->param[role];
     return p ? (double)((const float *)p->data)[i] : 0;
 }
 
 /* One pixel of the convolution, straight from the definition. */
 static double conv_at(const convnet *m, const float *image, int o, int h, int w) {
-    double sum = read(m->conv, GS_ROLE_BIAS, o);
+    double sum = value_of(m->conv, GS_ROLE_BIAS, o);
     int group = o / (CHANNELS / 2);
     for (int c = 0; c < 2; c++)
         for (int i = 0; i < 3; i++)
             for (int j = 0; j < 3; j++) {
                 int y = 2 * h - 1 + i, x = 2 * w - 1 + j;
                 if (y < 0 || x < 0 || y >= HEIGHT || x >= WIDTH) continue;
-                sum += read(m->conv, GS_ROLE_WEIGHT, ((o * 2 + c) * 3 + i) * 3 + j) *
+                sum += value_of(m->conv, GS_ROLE_WEIGHT, ((o * 2 + c) * 3 + i) * 3 + j) *
                        (double)image[((group * 2 + c) * HEIGHT + y) * WIDTH + x];
             }
     return sum;
@@ -60,20 +60,20 @@ static void reference(const convnet *m, const float *image, float *out) {
     const int64_t *dim = m->conv->output->dims.dim;
     double pooled[CHANNELS];
     for (int o = 0; o < CHANNELS; o++) {
-        double a = read(m->norm, GS_ROLE_WEIGHT, o) /
-                   sqrt(read(m->norm, GS_ROLE_VARIANCE, o) + (double)m->norm->attr.eps);
+        double a = value_of(m->norm, GS_ROLE_WEIGHT, o) /
+                   sqrt(value_of(m->norm, GS_ROLE_VARIANCE, o) + (double)m->norm->attr.eps);
         pooled[o] = 0;
         for (int h = 0; h < dim[1]; h++)
             for (int w = 0; w < dim[2]; w++) {
-                double y = (conv_at(m, image, o, h, w) - read(m->norm, GS_ROLE_MEAN, o)) * a +
-                           read(m->norm, GS_ROLE_BIAS, o);
+                double y = (conv_at(m, image, o, h, w) - value_of(m->norm, GS_ROLE_MEAN, o)) * a +
+                           value_of(m->norm, GS_ROLE_BIAS, o);
                 pooled[o] += y > 0 ? y : 0;
             }
         pooled[o] /= (double)(dim[1] * dim[2]);
     }
     for (int k = 0; k < CLASSES; k++) {
-        double y = read(m->dense, GS_ROLE_BIAS, k);
-        for (int o = 0; o < CHANNELS; o++) y += pooled[o] * read(m->dense, GS_ROLE_WEIGHT, k * CHANNELS + o);
+        double y = value_of(m->dense, GS_ROLE_BIAS, k);
+        for (int o = 0; o < CHANNELS; o++) y += pooled[o] * value_of(m->dense, GS_ROLE_WEIGHT, k * CHANNELS + o);
         out[k] = (float)y;
     }
 }
