@@ -24,7 +24,9 @@
 #include <loaders/tensor.h>
 
 /* name, text, number of inputs. One row an operation; each has its file in network/ops/
- * that infers the shape and runs it (and later differentiates it). */
+ * that infers the shape and runs it (and later differentiates it).
+ * EMBEDDING reads token ids as f32, one a row (exact, vocabularies end at 2^24);
+ * ATTENTION reads q, k, v; SWIGLU reads gate, up; GLOBAL_AVGPOOL gives [C, 1, 1]. */
 #define GS_OP_LIST(X)                                                          \
     X(EMBEDDING, "embedding", 1)                                               \
     X(LINEAR, "linear", 1)                                                     \

@@ -1,5 +1,6 @@
 /* Changing a net: what every algorithm is made of. After any of these the net is again in
- * execution order and its consumer counts are right; on failure it is unchanged.
+ * execution order and its consumer counts are right; on failure it is unchanged. Dims are not
+ * touched: gs_net_infer again. What an executor had prepared is dropped.
  */
 #ifndef GS_NETWORK_REWRITE_H
 #define GS_NETWORK_REWRITE_H
@@ -14,13 +15,15 @@ gs_status gs_net_insert(gs_net *net, gs_edge *edge, gs_node *only, gs_op op, con
  * the caller replaces them, the name stays. Returns the same pointer in *out. */
 gs_status gs_net_replace(gs_net *net, gs_node *node, gs_op op, const gs_attr *attr, gs_node **out,
                          gs_error *err) GS_NODISCARD;
-/* Removes a node; its consumers read its first input instead. GS_E_INVALID for a node with
- * more than one input. */
+/* Removes a node; its consumers, and the net output if it was one, read its first input instead.
+ * GS_E_INVALID for a node with more than one input, or when that input is a net output as well
+ * as the node's. */
 gs_status gs_net_erase(gs_net *net, gs_node *node, gs_error *err) GS_NODISCARD;
 
 /* A pattern: nodes of given ops joined as listed, in execution order; the last one is the
  * root. input[i] is the index of an earlier pattern node whose output must be that input, or
- * -1 for anything. Values inside the match (all but the root's) must have no other consumer
+ * -1 for anything (0 is the first node, so write the -1s; places beyond the op's inputs are not
+ * looked at). Inputs match in order: an add's are not swapped. Values inside the match (all but the root's) must have no other consumer
  * and not be net outputs. */
 enum { GS_PATTERN_MAX = 8 };
 typedef struct gs_pattern {
@@ -41,7 +44,8 @@ bool gs_net_match(const gs_net *net, const gs_pattern *pattern, int *at, gs_matc
 
 /* Folds an inference batch normalisation into the convolution that alone feeds it:
  * w' = w*a, b' = (b - mean)*a + beta, a = gamma/sqrt(var + eps), per output channel, in double,
- * rounded once. The norm node is erased. Returns how many were folded in *count.
+ * rounded once; the convolution's weight and bias become owned f32. The norm node is erased.
+ * Returns how many were folded in *count. GS_E_NUMERIC when var + eps is not positive.
  * (Jacob et al. 2018, section 3.2.) */
 gs_status gs_net_fold_batchnorm(gs_net *net, int *count, gs_error *err) GS_NODISCARD;
 

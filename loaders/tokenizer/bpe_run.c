@@ -303,16 +303,17 @@ gs_status gs_bpe_word(gs_bpe_run *r, const char *word, size_t len, gs_ids *out, 
         hit = find_cached(r, word, len, hash);
     }
     if (hit && hit->len) {
-        ids = r->cached_ids.v + hit->ids;
         n = hit->count;
+        ids = n ? r->cached_ids.v + hit->ids : NULL;
     } else {
         GS_TRY(encode_word(r, word, len, err));
         ids = r->first.v;
         n = r->first.n;
         if (keep) GS_TRY(remember(r, word, len, hash, ids, n, err));
     }
+    if (n == 0) return GS_OK;
     GS_TRY(gs_ids_reserve(out, n, err));
-    if (n) memcpy(out->v + out->n, ids, n * sizeof *ids);
+    memcpy(out->v + out->n, ids, n * sizeof *ids);
     out->n += n;
     return GS_OK;
 }

@@ -153,7 +153,7 @@ static uint32_t unit_at(const uint8_t *trie, size_t i) {
 gs_status gs_spm_check_charsmap(const uint8_t *map, size_t len, gs_error *err) {
     if (len <= 4) return GS_FAIL(err, GS_E_FORMAT, "normalizer table of %zu bytes", len);
     size_t size = unit_at(map, 0), units = size / 4;
-    if (size > len - 4 || size == 0 || units % 256)
+    if (size > len - 4 || size == 0 || size % 1024)
         return GS_FAIL(err, GS_E_FORMAT, "normalizer table: trie of %zu bytes in %zu", size, len - 4);
     const uint8_t *trie = map + 4;
     size_t text = len - 4 - size;

@@ -83,6 +83,7 @@ gs_status gs_tokenizer_encode(const gs_tokenizer *t, gs_context *cx, const char 
     if (len > INT32_MAX / 4)
         return GS_FAIL(err, GS_E_INVALID, "text of %zu bytes, at most %d in one piece", len,
                        INT32_MAX / 4);
+    if (len == 0) text = "";
     GS_TRY(gs_utf8_check(text, len, err));
     job j = {.t = t, .cx = cx, .parse_special = parse_special};
     gs_status status = GS_OK;

@@ -274,13 +274,14 @@ static void impossible_teams_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        /* first, while this thread is certainly not bound */
+        cmocka_unit_test(the_caller_s_cores_are_given_back),
         cmocka_unit_test(each_index_is_covered_exactly_once),
         cmocka_unit_test(a_run_reaches_every_worker_once),
         cmocka_unit_test(no_team_means_serial),
         cmocka_unit_test(a_nested_call_stays_on_its_worker),
         cmocka_unit_test(a_hundred_thousand_small_jobs_are_quick),
         cmocka_unit_test(jobs_after_a_pause_find_their_workers),
-        cmocka_unit_test(the_caller_s_cores_are_given_back),
         cmocka_unit_test(only_the_caller_takes_signals),
         cmocka_unit_test(libraries_are_kept_to_one_thread),
         cmocka_unit_test(impossible_teams_are_refused),

@@ -144,11 +144,14 @@ static void writes_land_where_they_belong(void **state) {
     gs_outfile *f;
     assert_ok(gs_outfile_create(at("out"), &f, &err), &err);
     size_t end = 0, place = 0;
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < 3000; i++) {
         uint64_t r = gs_test_rand(&seed);
-        size_t n = r % 16 == 0 ? r / 16 % (3 << 20) : r / 16 % 5000;
-        bool placed = r >> 60 < 4;
-        size_t where = placed ? gs_test_rand(&seed) % (SPACE - (3 << 20)) : place;
+        size_t n = r % 512 == 0 ? r / 512 % (3 << 20) : r / 512 % 5000;
+        bool placed = r >> 60 == 0;
+        size_t where = place;
+        if (placed) where = gs_test_rand(&seed) % (SPACE - (3 << 20));
+        /* half of these onto bytes that are probably still in the buffer */
+        if (placed && r >> 59 & 1 && place > 8000) where = place - gs_test_rand(&seed) % 8000;
         const uint8_t *from = data + gs_test_rand(&seed) % ((3 << 20) - n);
         if (where + n > SPACE) continue;
         if (placed) assert_ok(gs_outfile_pwrite(f, from, n, (int64_t)where, &err), &err);

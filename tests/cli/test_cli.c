@@ -3,6 +3,7 @@
 #include "../support.h"
 #include "../tiny_model.h"
 
+#include <base/hash.h>
 #include <base/json.h>
 #include <base/mem.h>
 #include <signal.h>
@@ -134,6 +135,29 @@ static void the_main_job_from_model_to_measured_bundle(void **state) {
     assert_non_null(strstr(last.out, "llama"));
     assert_int_equal(gstick("inspect '%s' --segment 1", f.model)->code, 0);
     assert_non_null(strstr(last.out, "model.layers.0.mlp.down_proj"));
+    end(&f);
+}
+
+/* One hash for every ISA level, thread count and architecture (a level that the machine lacks falls
+ * back to scalar; test_row_quant asserts that a forced level is the one that runs). */
+static void the_weights_file_has_the_same_bytes_everywhere(void **state) {
+    (void)state;
+    static const char *const levels[] = {"scalar", "avx2", "avx512", "neon"};
+    static const uint64_t want = 0xa590d2efbad4caf8u;
+    fixture f;
+    begin(&f);
+    for (size_t i = 0; i < 2 * GS_COUNTOF(levels); i++) {
+        char prefix[64], path[1200], *bytes;
+        size_t len;
+        gs_error err = {0};
+        snprintf(prefix, sizeof prefix, "GSTICK_ISA=%s", levels[i / 2]);
+        assert_int_equal(gstick_with(prefix, "quantize '%s' -o '%s%zu' --threads %zu", f.model, f.bundle, i, i % 2 + 1)->code, 0);
+        snprintf(path, sizeof path, "%s%zu/quant_model_weights.safetensors", f.bundle, i);
+        assert_ok(gs_file_read(path, 1 << 24, &bytes, &len, &err), &err);
+        uint64_t hash = gs_hash64(bytes, len);
+        if (hash != want) fail_msg("%s, %zu threads: %016llx", levels[i / 2], i % 2 + 1, (unsigned long long)hash);
+        gs_free(bytes);
+    }
     end(&f);
 }
 
@@ -328,6 +352,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_teaches_and_goes_to_standard_output),
         cmocka_unit_test(the_main_job_from_model_to_measured_bundle),
+        cmocka_unit_test(the_weights_file_has_the_same_bytes_everywhere),
         cmocka_unit_test(wrong_usage_exits_with_2),
         cmocka_unit_test(bad_output_places_exit_as_documented),
         cmocka_unit_test(a_directory_that_cannot_be_written_exits_with_5),

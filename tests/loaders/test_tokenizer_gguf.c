@@ -395,6 +395,8 @@ static void wrong_normalizer_tables_are_refused(void **state) {
         if (n > 0) assert_fails(check_table(map, n, &err), GS_E_FORMAT, &err);
     map[0] = 0;
     assert_fails(check_table(map, len, &err), GS_E_FORMAT, &err);
+    map[0] = 1;
+    assert_fails(check_table(map, len, &err), GS_E_FORMAT, &err);
     map[0] = 0xfffffc00u;
     assert_fails(check_table(map, len, &err), GS_E_FORMAT, &err);
     make_table(map);

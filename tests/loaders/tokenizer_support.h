@@ -54,7 +54,7 @@ static inline char *tok_read(const char *path, size_t *len) {
  * of ids in <base>.out; fails unless all of `want` agree. */
 static inline void tok_run_cases(const gs_tokenizer *t, const char *base, int want) {
     static const char mark[] = "\n__ggml_vocab_test__\n";
-    char path[1100];
+    char path[1200];
     size_t inp_len, out_len;
     snprintf(path, sizeof path, "%s.inp", base);
     char *inp = tok_read(path, &inp_len);

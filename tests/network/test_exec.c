@@ -86,6 +86,67 @@ static void the_hook_sees_every_value_in_order(void **state) {
     gs_net_destroy(net);
 }
 
+/* Notes the different places that values lie at. */
+typedef struct places {
+    const float *at[64];
+    int count;
+} places;
+
+static gs_status note_place(void *ctx, const gs_edge *edge, const gs_batch *batch, const float *data,
+                            gs_error *err) {
+    places *p = ctx;
+    (void)batch;
+    (void)err;
+    if (!edge->producer || edge->is_output) return GS_OK;
+    for (int i = 0; i < p->count; i++)
+        if (p->at[i] == data) return GS_OK;
+    assert_true(p->count < 64);
+    p->at[p->count++] = data;
+    return GS_OK;
+}
+
+static int count_places(gs_net *net) {
+    gs_error err = {0};
+    gs_exec *ex;
+    places p = {.count = 0};
+    float y[6], *out = y;
+    const float *in = input;
+    gs_batch batch = {.rows = 2};
+    assert_ok(gs_exec_create(NULL, GS_GEMM_F32, &ex, &err), &err);
+    gs_exec_set_hook(ex, note_place, &p);
+    assert_ok(gs_exec_prepare(ex, net, &err), &err);
+    for (int i = 0; i < 2; i++) assert_ok(gs_exec_run(ex, net, &batch, &in, &out, &err), &err);
+    gs_exec_release(ex, net);
+    gs_exec_destroy(ex);
+    return p.count;
+}
+
+static void memory_is_used_again(void **state) {
+    (void)state;
+    uint64_t seed = 1;
+    gs_net *net = gs_new_net("linears");
+    gs_edge *x = gs_new_input(net, "x", 3, 0, 0);
+    for (int i = 0; i < 20; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "l%d", i);
+        x = gs_new_linear(net, name, x, 3, 3, &seed)->output;
+    }
+    gs_finish_net(net, x);
+    assert_int_equal(count_places(net), 2); /* one is read while the other is written */
+    gs_net_destroy(net);
+
+    net = gs_new_net("relus");
+    x = gs_new_input(net, "x", 3, 0, 0);
+    for (int i = 0; i < 20; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "r%d", i);
+        x = gs_new_node(net, GS_OP_RELU, name, NULL, x, NULL, NULL)->output;
+    }
+    gs_finish_net(net, x);
+    assert_int_equal(count_places(net), 1);
+    gs_net_destroy(net);
+}
+
 static void an_input_may_be_an_output(void **state) {
     (void)state;
     gs_net *net = gs_new_net("n");
@@ -225,6 +286,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_survive_as_long_as_they_are_read),
         cmocka_unit_test(the_hook_sees_every_value_in_order),
+        cmocka_unit_test(memory_is_used_again),
         cmocka_unit_test(an_input_may_be_an_output),
         cmocka_unit_test(a_net_runs_only_as_it_was_prepared),
         cmocka_unit_test(a_batch_must_hold_together),

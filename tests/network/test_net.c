@@ -116,6 +116,14 @@ static void shapes_that_do_not_fit_are_named(void **state) {
 
     net = gs_new_net("n");
     x = gs_new_input(net, "x", 512, 0, 0);
+    gs_node *norm = gs_new_node(net, GS_OP_RMSNORM, "norm", NULL, x, NULL, NULL);
+    gs_new_param(net, norm, GS_ROLE_WEIGHT, 1, 576, 0, 0, 0, 1, 0, &seed);
+    assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
+    assert_string_equal(err.text, "norm: weight [576] does not fit an input of 512");
+    gs_net_destroy(net);
+
+    net = gs_new_net("n");
+    x = gs_new_input(net, "x", 512, 0, 0);
     image = gs_new_input(net, "image", 3, 8, 8);
     gs_new_node(net, GS_OP_ADD, "sum", NULL, x, image, NULL);
     assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
@@ -158,6 +166,20 @@ static void heads_must_fit_their_inputs(void **state) {
     assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
     gs_net_destroy(net);
 
+    gs_attr equal = {.attention = {.heads = 6, .kv_heads = 6, .head_dim = 4, .scale = 0.5f}};
+    for (int wrong = 0; wrong < 3; wrong++) { /* one of the three is too narrow */
+        net = gs_new_net("n");
+        q = gs_new_input(net, "q", 24, 0, 0);
+        k = gs_new_input(net, "k", 8, 0, 0);
+        gs_new_node(net, GS_OP_ATTENTION, "attention", &equal, wrong == 0 ? k : q, wrong == 1 ? k : q,
+                    wrong == 2 ? k : q);
+        char text[64];
+        snprintf(text, sizeof text, "attention: 6 heads of 4 do not fit input %d of 8", wrong);
+        assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
+        assert_string_equal(err.text, text);
+        gs_net_destroy(net);
+    }
+
     net = gs_new_net("n");
     q = gs_new_input(net, "q", 24, 0, 0);
     gs_attr rope = {.rope = {.heads = 6, .head_dim = 4, .theta = 1e4}};
@@ -195,8 +217,12 @@ static void a_slip_of_the_caller_in_the_public_structs_is_told(void **state) {
     gs_node *a = gs_new_node(net, GS_OP_RELU, "a", NULL, x, NULL, NULL);
     gs_node *b = gs_new_node(net, GS_OP_RELU, "b", NULL, a->output, NULL, NULL);
     a->input[0] = b->output; /* a cycle */
+    x->consumers = 0;
+    b->output->consumers = 1;
     assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
+    assert_string_equal(err.text, "a: 'b' is read before it is computed");
     a->input[0] = x;
+    b->output->consumers = 0;
     x->consumers = 7;
     assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
     x->consumers = 1;
@@ -220,6 +246,7 @@ static void absurd_param_shapes_are_refused(void **state) {
     } bad[] = {
         {GS_F32, 2, {-1, 4}},
         {GS_F32, 3, {INT64_MAX, 4, 4}},
+        {GS_F32, 2, {(int64_t)1 << 32, (int64_t)1 << 32}}, /* 2^64 elements, which wraps to none */
         {GS_F64, 2, {INT64_MAX / 4, 1}},
         {GS_Q8_0, 2, {1, 31}},
         {GS_DTYPE_NONE, 1, {4}},
