@@ -138,8 +138,10 @@ static gs_status side_weight(side *s, const job *j, int64_t row0, int64_t n, gs_
     read_job reading = {.param = &s->projection, .row0 = row0, .type = j->type, .block = s->block,
                         .width = s->width};
     gs_team_for(j->cx->team, n, 64, read_rows, &reading);
-    if (atomic_load(&reading.failed)) /* once more, for its words */
-        return gs_param_read_f32(&s->projection, row0, 1, s->logits, err);
+    if (atomic_load(&reading.failed)) { /* once more, for its words */
+        GS_TRY(gs_param_read_f32(&s->projection, row0, 1, s->logits, err));
+        return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' cannot be read", s->projection.name);
+    }
     gs_gemm_weight_destroy(s->weight);
     s->weight = NULL;
     bool borrowed;

@@ -16,8 +16,9 @@ typedef struct gs_attention_shape {
 /* q: [tokens, heads*head_dim], k, v: [tokens, kv_heads*head_dim], out: [tokens,
  * heads*head_dim], all f32 row-major, out not overlapping. The tokens are `sequences`
  * sequences laid end to end; sequence s covers rows starts[s] .. starts[s+1]-1, and attends
- * only to itself. Softmax in f32. type GS_GEMM_BF16 rounds q, k, v and the probabilities to
- * bf16 before the products. Result independent of the team's size. Scratch is bounded by
+ * only to itself. q is scaled before the product. Softmax in f32. type GS_GEMM_BF16 rounds the
+ * scaled q, k, v and the probabilities to bf16 before the products; their sum is of the unrounded
+ * ones. Result independent of the team's size. Scratch is bounded by
  * a constant per worker, plus one bf16 copy of k and v in bf16. */
 gs_status gs_attention_run(gs_team *team, gs_gemm_type type, const gs_attention_shape *shape,
                            int64_t sequences, const int64_t *starts, const float *q, const float *k,

@@ -1,10 +1,15 @@
 /* Matrix products for linears and attention: f32, or bf16 operands with f32 accumulation
  * and f32 results. Back ends: oneDNN where it is fast (x86-64), OpenBLAS for f32 elsewhere;
  * bf16 on machines without bf16 (or faster emulation) widens the operands to f32, which is
- * exact, and multiplies in f32. A plain triple loop is the reference.
+ * exact, and multiplies in f32. A plain triple loop is the reference. The environment variable
+ * GSTICK_GEMM (onednn | openblas | reference) chooses another back end.
  *
- * gs_gemm_run splits C into row blocks of fixed size over the team; inside a block the
- * library runs on one thread. So results do not depend on the team's size.
+ * gs_gemm_run splits C into blocks of fixed size (rows, and columns of wide weights) over the
+ * team; inside a block the library runs on one thread. So results do not depend on the team's
+ * size.
+ *
+ * State kept for the process: oneDNN's engine and a bounded cache of its generated code
+ * (gemm/product.h), and one scratch buffer a thread, released when the thread ends.
  */
 #ifndef GS_KERNELS_GEMM_H
 #define GS_KERNELS_GEMM_H

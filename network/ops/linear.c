@@ -41,7 +41,7 @@ static gs_status converted_rows(const gs_op_env *env, const gs_param *w, void **
     if (bad >= 0) {
         gs_status status = read_block(&j, bad, bad + 1, err); /* again, for its words */
         gs_free(j.rows);
-        return status;
+        return status != GS_OK ? status : GS_FAIL(err, GS_E_FORMAT, "'%s' cannot be read", w->name);
     }
     *out = j.rows;
     return GS_OK;

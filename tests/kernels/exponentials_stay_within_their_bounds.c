@@ -51,6 +51,10 @@ static void exp_knows_its_ends(void **state) {
     float sum = k->exp_sum_f32(2, shifted, 1005, y);
     assert_true(y[0] == 1 && ulps(y[1], exp(-5)) <= 2 && sum == y[0] + y[1]);
     assert_true(k->exp_sum_f32(0, x, 0, y) == 0);
+    /* the last that is not flushed, and its neighbour */
+    const float low[2] = {-0x1.5d589ep+6f, -0x1.5d58ap+6f};
+    k->exp_sum_f32(2, low, 0, y);
+    assert_true(y[0] >= 0x1p-126f && ulps(y[0], exp((double)low[0])) <= 2 && y[1] == 0);
 }
 
 static void the_bf16_variant_rounds_the_same_values(void **state) {
