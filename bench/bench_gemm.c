@@ -70,10 +70,12 @@ static void openmp_threads(int n) {
     set(n);
 }
 
-static dnnl_status_t plain_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const gs_dnnl_md *a,
-                                const gs_dnnl_md *w, const gs_dnnl_md *c) {
+static dnnl_status_t plain_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                const gs_dnnl_md *a, const gs_dnnl_md *w,
+                                const gs_dnnl_md *c) {
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(pd, engine, a->handle, w->handle, NULL, c->handle, NULL);
+    return dnnl_matmul_primitive_desc_create(pd, engine, a->handle, w->handle, NULL,
+                                             c->handle, NULL);
 #else
     dnnl_matmul_desc_t d;
     dnnl_status_t s = dnnl_matmul_desc_init(&d, &a->value, &w->value, NULL, &c->value);
@@ -86,7 +88,8 @@ static dnnl_status_t plain_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
 static bool plain_create(product *p) {
     dnnl_data_type_t type = p->type == GS_GEMM_BF16 ? dnnl_bf16 : dnnl_f32;
     const int64_t a_dims[2] = {p->m, p->k}, a_strides[2] = {p->k, 1};
-    const int64_t w_dims[2] = {p->k, p->n}, c_dims[2] = {p->m, p->n}, c_strides[2] = {p->n, 1};
+    const int64_t w_dims[2] = {p->k, p->n}, c_dims[2] = {p->m, p->n},
+                  c_strides[2] = {p->n, 1};
     gs_dnnl_md a, w, c;
     memset(&a, 0, sizeof a);
     memset(&w, 0, sizeof w);
@@ -99,7 +102,8 @@ static bool plain_create(product *p) {
         die("layout", &err);
     openmp_threads(threads);
     if (dnnl_engine_create(&p->engine, dnnl_cpu, 0) != dnnl_success ||
-        dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags) != dnnl_success ||
+        dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags) !=
+            dnnl_success ||
         plain_desc(&pd, p->engine, &a, &w, &c) != dnnl_success ||
         dnnl_primitive_create(&p->primitive, pd) != dnnl_success)
         return false;
@@ -113,9 +117,12 @@ static bool plain_create(product *p) {
     p->args[0].arg = DNNL_ARG_SRC;
     p->args[1].arg = DNNL_ARG_WEIGHTS;
     p->args[2].arg = DNNL_ARG_DST;
-    bool ok = dnnl_memory_create(&p->args[0].memory, gs_dnnl_md_get(&a), p->engine, a_data) == dnnl_success &&
-              dnnl_memory_create(&p->args[1].memory, packed, p->engine, p->packed) == dnnl_success &&
-              dnnl_memory_create(&p->args[2].memory, gs_dnnl_md_get(&c), p->engine, p->c) == dnnl_success;
+    bool ok = dnnl_memory_create(&p->args[0].memory, gs_dnnl_md_get(&a), p->engine, a_data) ==
+                  dnnl_success &&
+              dnnl_memory_create(&p->args[1].memory, packed, p->engine, p->packed) ==
+                  dnnl_success &&
+              dnnl_memory_create(&p->args[2].memory, gs_dnnl_md_get(&c), p->engine, p->c) ==
+                  dnnl_success;
     dnnl_primitive_desc_destroy(pd);
     gs_dnnl_md_clear(&a);
     gs_dnnl_md_clear(&w);
@@ -133,7 +140,8 @@ static void plain_run(product *p) {
 
 static void ours_run(product *p) {
     gs_error err = {0};
-    if (gs_gemm_run(team, p->ours, p->m, p->a, p->k, p->c, p->n, &err) != GS_OK) die("gs_gemm_run", &err);
+    if (gs_gemm_run(team, p->ours, p->m, p->a, p->k, p->c, p->n, &err) != GS_OK)
+        die("gs_gemm_run", &err);
 }
 
 static double timed(void (*run)(product *), product *p, int times) {
@@ -181,13 +189,15 @@ static void bench_product(gs_gemm_type type, int64_t m, int64_t n, int64_t k) {
     gs_error err = {0};
     double start = gs_clock();
     bool borrowed;
-    if (gs_gemm_weight_create(type, n, k, w, team, &borrowed, &p.ours, &err) != GS_OK) die("pack", &err);
+    if (gs_gemm_weight_create(type, n, k, w, team, &borrowed, &p.ours, &err) != GS_OK)
+        die("pack", &err);
     double pack = gs_clock() - start, ours, plain;
     compare(&p, &ours, &plain);
     double flop = 2.0 * (double)m * (double)n * (double)k;
-    printf("%-5s %6lld x %6lld x %5lld  %8.1f GFLOP/s  oneDNN %8.1f  ratio %.2f  pack %7.2f ms  (%s)\n",
-           type == GS_GEMM_BF16 ? "bf16" : "f32", (long long)m, (long long)n, (long long)k, flop / ours / 1e9,
-           flop / plain / 1e9, plain / ours, pack * 1e3, p.impl);
+    printf("%-5s %6lld x %6lld x %5lld  %8.1f GFLOP/s  oneDNN %8.1f  ratio %.2f  pack %7.2f "
+           "ms  (%s)\n",
+           type == GS_GEMM_BF16 ? "bf16" : "f32", (long long)m, (long long)n, (long long)k,
+           flop / ours / 1e9, flop / plain / 1e9, plain / ours, pack * 1e3, p.impl);
     fflush(stdout);
     release(&p);
     gs_free(a);
@@ -197,7 +207,8 @@ static void bench_product(gs_gemm_type type, int64_t m, int64_t n, int64_t k) {
 
 /* The linears of one block of the smallest shared model, for scale. */
 static double block_seconds(gs_gemm_type type, int64_t m) {
-    static const int64_t shapes[][3] = {{576, 576, 2}, {192, 576, 2}, {1536, 576, 2}, {576, 1536, 1}};
+    static const int64_t shapes[][3] = {
+        {576, 576, 2}, {192, 576, 2}, {1536, 576, 2}, {576, 1536, 1}};
     double total = 0;
     for (size_t i = 0; i < GS_COUNTOF(shapes); i++) {
         product p;
@@ -210,7 +221,8 @@ static double block_seconds(gs_gemm_type type, int64_t m) {
         p.c = allocate((size_t)(m * p.n) * sizeof(float));
         gs_error err = {0};
         bool borrowed;
-        if (gs_gemm_weight_create(type, p.n, p.k, w, team, &borrowed, &p.ours, &err) != GS_OK) die("pack", &err);
+        if (gs_gemm_weight_create(type, p.n, p.k, w, team, &borrowed, &p.ours, &err) != GS_OK)
+            die("pack", &err);
         double best = INFINITY;
         for (int j = 0; j < 5; j++) best = fmin(best, timed(ours_run, &p, 2));
         total += best * (double)shapes[i][2];
@@ -223,22 +235,28 @@ static double block_seconds(gs_gemm_type type, int64_t m) {
 }
 
 static void bench_attention(gs_gemm_type type, int64_t tokens) {
-    const gs_attention_shape shape = {.heads = 9, .kv_heads = 3, .head_dim = 64, .scale = 0.125f};
+    const gs_attention_shape shape = {
+        .heads = 9, .kv_heads = 3, .head_dim = 64, .scale = 0.125f};
     const int64_t starts[2] = {0, tokens};
-    float *q = random_matrix(GS_GEMM_F32, tokens * 576), *k = random_matrix(GS_GEMM_F32, tokens * 192);
-    float *v = random_matrix(GS_GEMM_F32, tokens * 192), *out = allocate((size_t)(tokens * 576) * 4);
+    float *q = random_matrix(GS_GEMM_F32, tokens * 576),
+          *k = random_matrix(GS_GEMM_F32, tokens * 192);
+    float *v = random_matrix(GS_GEMM_F32, tokens * 192),
+          *out = allocate((size_t)(tokens * 576) * 4);
     double best = INFINITY, spent = 0;
     for (int i = 0; i < 3 || spent < seconds_each; i++) {
         gs_error err = {0};
         double start = gs_clock();
-        if (gs_attention_run(team, type, &shape, 1, starts, q, k, v, out, &err) != GS_OK) die("attention", &err);
+        if (gs_attention_run(team, type, &shape, 1, starts, q, k, v, out, &err) != GS_OK)
+            die("attention", &err);
         double took = gs_clock() - start;
         best = fmin(best, took);
         spent += took;
     }
     double linears = block_seconds(type, tokens);
-    printf("%-5s attention %lld tokens, 9/3 heads of 64: %.2f ms; linears of the block %.2f ms; ratio %.2f\n",
-           type == GS_GEMM_BF16 ? "bf16" : "f32", (long long)tokens, best * 1e3, linears * 1e3, best / linears);
+    printf("%-5s attention %lld tokens, 9/3 heads of 64: %.2f ms; linears of the block %.2f "
+           "ms; ratio %.2f\n",
+           type == GS_GEMM_BF16 ? "bf16" : "f32", (long long)tokens, best * 1e3,
+           linears * 1e3, best / linears);
     fflush(stdout);
     gs_free(q);
     gs_free(k);
@@ -256,7 +274,8 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--rows") && i + 1 < argc) rows = atoll(argv[++i]);
         else if (!strcmp(argv[i], "--only") && i + 1 < argc) only = argv[++i];
         else {
-            fprintf(stderr, "usage: bench_gemm [--quick] [--threads N] [--rows M] [--only gemm|attention]\n");
+            fprintf(stderr, "usage: bench_gemm [--quick] [--threads N] [--rows M] [--only "
+                            "gemm|attention]\n");
             return 2;
         }
     }
@@ -270,10 +289,12 @@ int main(int argc, char **argv) {
     threads = gs_team_size(team);
     printf("f32: %s; bf16: %s; rows: %s; %d threads\n", gs_gemm_backend(GS_GEMM_F32),
            gs_gemm_backend(GS_GEMM_BF16), gs_isa_name(gs_isa_selected()), threads);
-    static const int64_t shapes[][2] = {{576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
+    static const int64_t shapes[][2] = {
+        {576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
     for (int t = GS_GEMM_F32; t <= GS_GEMM_BF16; t++) {
         for (size_t i = 0; i < GS_COUNTOF(shapes) && strcmp(only, "attention") != 0; i++)
-            if (!quick || shapes[i][0] < 10000) bench_product((gs_gemm_type)t, rows, shapes[i][0], shapes[i][1]);
+            if (!quick || shapes[i][0] < 10000)
+                bench_product((gs_gemm_type)t, rows, shapes[i][0], shapes[i][1]);
         if (strcmp(only, "gemm") != 0) bench_attention((gs_gemm_type)t, rows);
     }
     gs_team_destroy(team);

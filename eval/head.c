@@ -18,7 +18,7 @@ enum {
 /* One model's side: its projection and the operand rows. */
 typedef struct side {
     gs_net *net;         /* the norm alone, once the projection is taken out */
-    gs_param projection; /* a view: owns nothing */
+    gs_param *projection;
     int64_t vocab, width;
     float *hidden;       /* [rows, width] after the norm */
     uint16_t *half;      /* the same in bf16, or NULL */
@@ -50,6 +50,7 @@ typedef struct job {
 
 static void side_clear(side *s) {
     gs_net_destroy(s->net);
+    gs_param_destroy(s->projection);
     gs_gemm_weight_destroy(s->weight);
     gs_free(s->half);
     gs_free(s->logits);
@@ -63,9 +64,9 @@ static gs_status side_open(side *s, const gs_model *m, gs_gemm_type type, gs_err
     if (!projection || projection->op != GS_OP_LINEAR || projection->param[GS_ROLE_BIAS])
         return GS_FAIL(err, GS_E_UNSUPPORTED, "the head of '%s' is not a plain linear",
                        gs_checkpoint_path(gs_model_checkpoint(m)));
-    s->projection = *projection->param[GS_ROLE_WEIGHT];
+    s->projection = gs_node_param_detach(projection, GS_ROLE_WEIGHT);
     GS_TRY(gs_net_erase(s->net, projection, err));
-    gs_param_matrix(&s->projection, &s->vocab, &s->width);
+    gs_param_matrix(s->projection, &s->vocab, &s->width);
     size_t element = type == GS_GEMM_BF16 ? sizeof(uint16_t) : sizeof(float);
     s->logits = gs_alloc((size_t)ROW_BLOCK * VOCAB_BLOCK * sizeof(float));
     s->block = gs_alloc((size_t)VOCAB_BLOCK * (size_t)s->width * element);
@@ -135,12 +136,12 @@ static void read_rows(void *ctx, int64_t begin, int64_t end, int worker) {
 
 /* Materialises rows [row0, row0+n) of the projection. */
 static gs_status side_weight(side *s, const job *j, int64_t row0, int64_t n, gs_error *err) {
-    read_job reading = {.param = &s->projection, .row0 = row0, .type = j->type, .block = s->block,
+    read_job reading = {.param = s->projection, .row0 = row0, .type = j->type, .block = s->block,
                         .width = s->width};
     gs_team_for(j->cx->team, n, 64, read_rows, &reading);
     if (atomic_load(&reading.failed)) { /* once more, for its words */
-        GS_TRY(gs_param_read_f32(&s->projection, row0, 1, s->logits, err));
-        return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' cannot be read", s->projection.name);
+        GS_TRY(gs_param_read_f32(s->projection, row0, 1, s->logits, err));
+        return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' cannot be read", s->projection->name);
     }
     gs_gemm_weight_destroy(s->weight);
     s->weight = NULL;

@@ -18,12 +18,13 @@ typedef struct attention_job {
     const gs_kernels *kernels;
     int64_t sequences;
     const int64_t *starts;
-    const int64_t *first_tile;      /* of each sequence; sequences+1 entries */
+    const int64_t *first_tile; /* of each sequence; sequences+1 entries */
     const float *q, *k, *v;
     float *out;
-    uint16_t *k16, *v16;            /* [kv_heads, tokens, head_dim], bf16 only */
-    int64_t queries;                /* of a tile */
-    int64_t group, tile_heads, head_tiles; /* heads of a kv head, of a tile; tiles of a group */
+    uint16_t *k16, *v16;       /* [kv_heads, tokens, head_dim], bf16 only */
+    int64_t queries;           /* of a tile */
+    int64_t group, tile_heads; /* query heads of a kv head, of a tile */
+    int64_t head_tiles;        /* tiles of a group */
     size_t q_bytes, score_bytes, p_bytes, sum_bytes, worker_bytes;
     char *scratch;
     atomic_int status;
@@ -32,12 +33,12 @@ typedef struct attention_job {
 /* What one piece of work covers. Row r of the tile is head head0 + r/queries at position
  * q0 + r%queries. */
 typedef struct tile {
-    int64_t start;           /* first token of the sequence */
-    int64_t q0, queries;     /* positions in the sequence */
+    int64_t start;       /* first token of the sequence */
+    int64_t q0, queries; /* positions in the sequence */
     int64_t kv, head0, heads, rows;
-    void *q;                 /* [rows, head_dim], scaled, of the job's type */
-    float *score;            /* [rows, keys of the block] */
-    uint16_t *p;             /* the same in bf16 */
+    void *q;                  /* [rows, head_dim], scaled, of the job's type */
+    float *score;             /* [rows, keys of the block] */
+    uint16_t *p;              /* the same in bf16 */
     float *sum, *top, *total; /* [rows, head_dim], [rows], [rows] */
 } tile;
 
@@ -57,8 +58,8 @@ static void gather_queries(const attention_job *job, const tile *t) {
 }
 
 /* Scores of the tile against keys k0..k0+keys-1, or (values) their weighted values into sum. */
-static gs_status product(const attention_job *job, const tile *t, int64_t k0, int64_t keys, bool values,
-                         bool accumulate) {
+static gs_status product(const attention_job *job, const tile *t, int64_t k0, int64_t keys,
+                         bool values, bool accumulate) {
     int64_t hd = job->shape->head_dim, tokens = job->starts[job->sequences];
     const void *b;
     int64_t ldb;
@@ -71,15 +72,16 @@ static gs_status product(const attention_job *job, const tile *t, int64_t k0, in
     }
     const void *p = job->type == GS_GEMM_BF16 ? (const void *)t->p : (const void *)t->score;
     if (values)
-        return gs_gemm_block(job->type, false, accumulate, t->rows, hd, keys, p, keys, b, ldb, t->sum,
-                             hd, NULL);
-    return gs_gemm_block(job->type, true, false, t->rows, keys, hd, t->q, hd, b, ldb, t->score, keys, NULL);
+        return gs_gemm_block(job->type, false, accumulate, t->rows, hd, keys, p, keys, b, ldb,
+                             t->sum, hd, NULL);
+    return gs_gemm_block(job->type, true, false, t->rows, keys, hd, t->q, hd, b, ldb,
+                         t->score, keys, NULL);
 }
 
 /* Weights of one row for the keys [from, to) of the block, zero elsewhere, against the running
  * maximum; total and sum are rescaled to the new maximum. */
-static void softmax_row(const attention_job *job, tile *t, int64_t row, int64_t keys, int64_t from,
-                        int64_t to, bool first) {
+static void softmax_row(const attention_job *job, tile *t, int64_t row, int64_t keys,
+                        int64_t from, int64_t to, bool first) {
     const gs_kernels *kernels = job->kernels;
     float *score = t->score + row * keys, *p32 = score;
     uint16_t *p16 = t->p + row * keys;
@@ -106,8 +108,8 @@ static void softmax_row(const attention_job *job, tile *t, int64_t row, int64_t 
 }
 
 /* The keys of block [k0, k0+keys) that the query at `position` sees, relative to k0. */
-static void visible(const attention_job *job, int64_t position, int64_t k0, int64_t keys, int64_t *from,
-                    int64_t *to) {
+static void visible(const attention_job *job, int64_t position, int64_t k0, int64_t keys,
+                    int64_t *from, int64_t *to) {
     int64_t window = job->shape->window;
     int64_t first = window && position >= window ? position - window + 1 : 0;
     *from = first > k0 ? first - k0 : 0;
@@ -195,22 +197,27 @@ static void convert_keys(void *ctx, int64_t begin, int64_t end, int worker) {
     }
 }
 
-static gs_status check(const gs_attention_shape *s, int64_t sequences, const int64_t *starts, gs_error *err) {
+static gs_status check(const gs_attention_shape *s, int64_t sequences, const int64_t *starts,
+                       gs_error *err) {
     const int64_t limit = 1 << 20;
-    if (s->heads < 1 || s->kv_heads < 1 || s->head_dim < 1 || s->heads > limit || s->head_dim > limit ||
-        s->heads % s->kv_heads || s->window < 0)
+    if (s->heads < 1 || s->kv_heads < 1 || s->head_dim < 1 || s->heads > limit ||
+        s->head_dim > limit || s->heads % s->kv_heads || s->window < 0)
         return GS_FAIL(err, GS_E_INVALID,
-                       "attention of %lld heads on %lld of dimension %lld, window %lld", (long long)s->heads,
-                       (long long)s->kv_heads, (long long)s->head_dim, (long long)s->window);
+                       "attention of %lld heads on %lld of dimension %lld, window %lld",
+                       (long long)s->heads, (long long)s->kv_heads, (long long)s->head_dim,
+                       (long long)s->window);
     if (sequences < 0 || (sequences && starts[0] != 0))
-        return GS_FAIL(err, GS_E_INVALID, "attention over %lld sequences that do not start at 0",
+        return GS_FAIL(err, GS_E_INVALID,
+                       "attention over %lld sequences that do not start at 0",
                        (long long)sequences);
     for (int64_t i = 0; i < sequences; i++)
         if (starts[i + 1] < starts[i])
-            return GS_FAIL(err, GS_E_INVALID, "sequence %lld ends at %lld, before its start %lld",
-                           (long long)i, (long long)starts[i + 1], (long long)starts[i]);
+            return GS_FAIL(err, GS_E_INVALID,
+                           "sequence %lld ends at %lld, before its start %lld", (long long)i,
+                           (long long)starts[i + 1], (long long)starts[i]);
     if (sequences && starts[sequences] > (INT64_MAX >> 3) / (s->heads * s->head_dim))
-        return GS_FAIL(err, GS_E_INVALID, "attention over %lld tokens", (long long)starts[sequences]);
+        return GS_FAIL(err, GS_E_INVALID, "attention over %lld tokens",
+                       (long long)starts[sequences]);
     return GS_OK;
 }
 
@@ -232,11 +239,14 @@ static void plan_tiles(attention_job *job) {
     job->worker_bytes = job->q_bytes + job->score_bytes + job->p_bytes + job->sum_bytes;
 }
 
-static gs_status allocate(attention_job *job, int workers, int64_t **first_tile, gs_error *err) {
+static gs_status allocate(attention_job *job, int workers, int64_t **first_tile,
+                          gs_error *err) {
     size_t bytes, tokens = (size_t)job->starts[job->sequences];
     *first_tile = gs_calloc((size_t)job->sequences + 1, sizeof **first_tile);
-    if (!*first_tile) return gs_error_nomem(err, ((size_t)job->sequences + 1) * sizeof **first_tile);
-    if (!gs_mul_size((size_t)workers, job->worker_bytes, &bytes)) return gs_error_nomem(err, SIZE_MAX);
+    if (!*first_tile)
+        return gs_error_nomem(err, ((size_t)job->sequences + 1) * sizeof **first_tile);
+    if (!gs_mul_size((size_t)workers, job->worker_bytes, &bytes))
+        return gs_error_nomem(err, SIZE_MAX);
     job->scratch = gs_alloc(bytes);
     if (!job->scratch) return gs_error_nomem(err, bytes);
     if (job->type != GS_GEMM_BF16) return GS_OK;
@@ -252,18 +262,26 @@ static int64_t count_tiles(const attention_job *job, int64_t *first_tile) {
     for (int64_t s = 0; s < job->sequences; s++) {
         int64_t length = job->starts[s + 1] - job->starts[s];
         first_tile[s] = tiles;
-        tiles += (length + job->queries - 1) / job->queries * job->shape->kv_heads * job->head_tiles;
+        tiles += (length + job->queries - 1) / job->queries * job->shape->kv_heads *
+                 job->head_tiles;
     }
     return first_tile[job->sequences] = tiles;
 }
 
 gs_status gs_attention_run(gs_team *team, gs_gemm_type type, const gs_attention_shape *shape,
-                           int64_t sequences, const int64_t *starts, const float *q, const float *k,
-                           const float *v, float *out, gs_error *err) {
+                           int64_t sequences, const int64_t *starts, const float *q,
+                           const float *k, const float *v, float *out, gs_error *err) {
     GS_TRY(check(shape, sequences, starts, err));
     if (sequences == 0 || starts[sequences] == 0) return GS_OK;
-    attention_job job = {.shape = shape, .type = type, .kernels = gs_kernels_get(),
-                         .sequences = sequences, .starts = starts, .q = q, .k = k, .v = v, .out = out};
+    attention_job job = {.shape = shape,
+                         .type = type,
+                         .kernels = gs_kernels_get(),
+                         .sequences = sequences,
+                         .starts = starts,
+                         .q = q,
+                         .k = k,
+                         .v = v,
+                         .out = out};
     plan_tiles(&job);
     int64_t *first_tile = NULL;
     gs_status status;
@@ -274,8 +292,8 @@ gs_status gs_attention_run(gs_team *team, gs_gemm_type type, const gs_attention_
     gs_team_for(team, tiles, 1, run_tiles, &job);
     status = (gs_status)atomic_load(&job.status);
     if (status != GS_OK)
-        GS_FAIL(err, status, "attention over %lld tokens failed in %s", (long long)starts[sequences],
-                gs_gemm_backend(type));
+        GS_FAIL(err, status, "attention over %lld tokens failed in %s",
+                (long long)starts[sequences], gs_gemm_backend(type));
 done:
     gs_free(first_tile);
     gs_free(job.scratch);

@@ -9,7 +9,8 @@ static void attend(const gs_attention_shape *s, int64_t first, int64_t last, con
     double top = -INFINITY, total = 0;
     for (int64_t j = first; j <= last; j++) {
         double dot = 0;
-        for (int64_t d = 0; d < s->head_dim; d++) dot += (double)q[d] * (double)k[j * stride + d];
+        for (int64_t d = 0; d < s->head_dim; d++)
+            dot += (double)q[d] * (double)k[j * stride + d];
         score[j] = dot * (double)s->scale;
         if (score[j] > top) top = score[j];
     }
@@ -22,9 +23,9 @@ static void attend(const gs_attention_shape *s, int64_t first, int64_t last, con
     for (int64_t d = 0; d < s->head_dim; d++) out[d] = (float)(sum[d] / total);
 }
 
-gs_status gs_attention_reference(const gs_attention_shape *s, int64_t sequences, const int64_t *starts,
-                                 const float *q, const float *k, const float *v, float *out,
-                                 gs_error *err) {
+gs_status gs_attention_reference(const gs_attention_shape *s, int64_t sequences,
+                                 const int64_t *starts, const float *q, const float *k,
+                                 const float *v, float *out, gs_error *err) {
     int64_t longest = 0, group = s->heads / s->kv_heads, hd = s->head_dim;
     for (int64_t i = 0; i < sequences; i++)
         if (starts[i + 1] - starts[i] > longest) longest = starts[i + 1] - starts[i];

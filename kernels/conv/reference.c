@@ -20,14 +20,15 @@ static double window_sum(const gs_conv2d_shape *s, const float *x, const float *
     return sum;
 }
 
-void gs_conv2d_reference(const gs_conv2d_shape *s, const float *x, const float *w, const float *bias,
-                         float *y) {
+void gs_conv2d_reference(const gs_conv2d_shape *s, const float *x, const float *w,
+                         const float *bias, float *y) {
     int64_t out_h, out_w;
     if (gs_conv2d_output(s, &out_h, &out_w, NULL) != GS_OK) return;
     int64_t depth = s->in_channels / s->groups, out_group = s->out_channels / s->groups;
     for (int64_t i = 0; i < s->batch * s->out_channels; i++) {
         int64_t image = i / s->out_channels, oc = i % s->out_channels;
-        const float *in = x + (image * s->in_channels + oc / out_group * depth) * s->height * s->width;
+        const float *in =
+            x + (image * s->in_channels + oc / out_group * depth) * s->height * s->width;
         const float *kernel = w + oc * depth * s->kernel_h * s->kernel_w;
         for (int64_t j = 0; j < out_h * out_w; j++) {
             double sum = window_sum(s, in, kernel, j / out_w, j % out_w);

@@ -4,7 +4,11 @@
 
 #include <kernels/gemm/gemm.h>
 
-typedef enum gs_gemm_engine { GS_ENGINE_ONEDNN, GS_ENGINE_OPENBLAS, GS_ENGINE_REFERENCE } gs_gemm_engine;
+typedef enum gs_gemm_engine {
+    GS_ENGINE_ONEDNN,
+    GS_ENGINE_OPENBLAS,
+    GS_ENGINE_REFERENCE
+} gs_gemm_engine;
 
 /* oneDNN on x86-64, OpenBLAS elsewhere; the environment variable GSTICK_GEMM (onednn |
  * openblas | reference) chooses another, for tests and measurements; an unknown word there is
@@ -14,8 +18,9 @@ gs_gemm_engine gs_gemm_engine_get(void);
 bool gs_gemm_engine_has_bf16(void);
 
 /* c[m, n] (+)= a * b in f32 on the calling thread, strides as gs_gemm_block. */
-gs_status gs_gemm_blas(bool trans_b, bool accumulate, int64_t m, int64_t n, int64_t k, const float *a,
-                       int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc, gs_error *err);
+gs_status gs_gemm_blas(bool trans_b, bool accumulate, int64_t m, int64_t n, int64_t k,
+                       const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
+                       int64_t ldc, gs_error *err);
 const char *gs_gemm_blas_name(void);
 
 /* Rows of bf16 to dense f32 rows. */

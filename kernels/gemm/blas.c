@@ -10,8 +10,9 @@ static void init(void) { openblas_set_num_threads(1); }
 
 static bool fits(int64_t x) { return x <= INT_MAX; }
 
-gs_status gs_gemm_blas(bool trans_b, bool accumulate, int64_t m, int64_t n, int64_t k, const float *a,
-                       int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc, gs_error *err) {
+gs_status gs_gemm_blas(bool trans_b, bool accumulate, int64_t m, int64_t n, int64_t k,
+                       const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
+                       int64_t ldc, gs_error *err) {
     pthread_once(&once, init);
     if (!fits(m) || !fits(n) || !fits(k) || !fits(lda) || !fits(ldb) || !fits(ldc))
         return GS_FAIL(err, GS_E_UNSUPPORTED,

@@ -37,7 +37,8 @@ static void init(void) {
         break;
     case GS_ENGINE_REFERENCE: snprintf(name_f32, sizeof name_f32, "reference"); break;
     }
-    snprintf(name_bf16, sizeof name_bf16, "%.100s%s", name_f32, native ? "" : ", bf16 widened to f32");
+    snprintf(name_bf16, sizeof name_bf16, "%.100s%s", name_f32,
+             native ? "" : ", bf16 widened to f32");
 }
 
 gs_gemm_engine gs_gemm_engine_get(void) {
@@ -61,7 +62,8 @@ const char *gs_gemm_backend(gs_gemm_type type) {
 
 void gs_gemm_widen(int64_t rows, int64_t cols, const uint16_t *src, int64_t ld, float *dst) {
     const gs_kernels *kernels = gs_kernels_get();
-    for (int64_t i = 0; i < rows; i++) kernels->convert_bf16_f32(cols, src + i * ld, dst + i * cols);
+    for (int64_t i = 0; i < rows; i++)
+        kernels->convert_bf16_f32(cols, src + i * ld, dst + i * cols);
 }
 
 static gs_status block_dnnl(const gs_product_key *key, const void *a, const void *b, float *c,
@@ -76,9 +78,9 @@ static gs_status block_dnnl(const gs_product_key *key, const void *a, const void
     return status;
 }
 
-static gs_status block_native(gs_gemm_type type, bool trans_b, bool accumulate, int64_t m, int64_t n,
-                              int64_t k, const void *a, int64_t lda, const void *b, int64_t ldb,
-                              float *c, int64_t ldc, gs_error *err) {
+static gs_status block_native(gs_gemm_type type, bool trans_b, bool accumulate, int64_t m,
+                              int64_t n, int64_t k, const void *a, int64_t lda, const void *b,
+                              int64_t ldb, float *c, int64_t ldc, gs_error *err) {
     if (gs_gemm_engine_get() == GS_ENGINE_REFERENCE) {
         gs_gemm_reference(type, trans_b, accumulate, m, n, k, a, lda, b, ldb, c, ldc);
         return GS_OK;
@@ -105,7 +107,8 @@ static gs_status block_widened(bool trans_b, bool accumulate, int64_t m, int64_t
     int64_t b_rows = trans_b ? n : k, b_cols = trans_b ? k : n;
     size_t a_count, b_count, bytes;
     if (!gs_mul_size((size_t)m, (size_t)k, &a_count) ||
-        !gs_mul_size((size_t)b_rows, (size_t)b_cols, &b_count) || a_count > SIZE_MAX - b_count ||
+        !gs_mul_size((size_t)b_rows, (size_t)b_cols, &b_count) ||
+        a_count > SIZE_MAX - b_count ||
         !gs_mul_size(a_count + b_count, sizeof(float), &bytes))
         return gs_error_nomem(err, SIZE_MAX);
     /* not the thread's scratch: the product below may want that */
@@ -113,8 +116,8 @@ static gs_status block_widened(bool trans_b, bool accumulate, int64_t m, int64_t
     if (!wide) return gs_error_nomem(err, bytes);
     gs_gemm_widen(m, k, a, lda, wide);
     gs_gemm_widen(b_rows, b_cols, b, ldb, wide + a_count);
-    gs_status status = block_native(GS_GEMM_F32, trans_b, accumulate, m, n, k, wide, k, wide + a_count,
-                                    b_cols, c, ldc, err);
+    gs_status status = block_native(GS_GEMM_F32, trans_b, accumulate, m, n, k, wide, k,
+                                    wide + a_count, b_cols, c, ldc, err);
     gs_free(wide);
     return status;
 }
@@ -123,13 +126,14 @@ static void clear_block(int64_t m, int64_t n, float *c, int64_t ldc) {
     for (int64_t i = 0; i < m; i++) memset(c + i * ldc, 0, (size_t)n * sizeof *c);
 }
 
-gs_status gs_gemm_block(gs_gemm_type type, bool trans_b, bool accumulate, int64_t m, int64_t n,
-                        int64_t k, const void *a, int64_t lda, const void *b, int64_t ldb, float *c,
-                        int64_t ldc, gs_error *err) {
+gs_status gs_gemm_block(gs_gemm_type type, bool trans_b, bool accumulate, int64_t m,
+                        int64_t n, int64_t k, const void *a, int64_t lda, const void *b,
+                        int64_t ldb, float *c, int64_t ldc, gs_error *err) {
     if (m < 0 || n < 0 || k < 0 || lda < k || ldb < (trans_b ? k : n) || ldc < n)
         return GS_FAIL(err, GS_E_INVALID,
-                       "product %lld x %lld x %lld with strides %lld, %lld, %lld", (long long)m,
-                       (long long)n, (long long)k, (long long)lda, (long long)ldb, (long long)ldc);
+                       "product %lld x %lld x %lld with strides %lld, %lld, %lld",
+                       (long long)m, (long long)n, (long long)k, (long long)lda,
+                       (long long)ldb, (long long)ldc);
     if (m == 0 || n == 0) return GS_OK;
     if (k == 0) {
         if (!accumulate) clear_block(m, n, c, ldc);

@@ -83,7 +83,8 @@ static gs_product **set_of(const gs_product_key *key) {
     int64_t fields[sizeof *key / sizeof(int64_t)];
     memcpy(fields, key, sizeof fields);
     uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < GS_COUNTOF(fields); i++) h = (h ^ (uint64_t)fields[i]) * 0x100000001b3u;
+    for (size_t i = 0; i < GS_COUNTOF(fields); i++)
+        h = (h ^ (uint64_t)fields[i]) * 0x100000001b3u;
     return cache[(h ^ (h >> 32)) % SETS];
 }
 
@@ -150,8 +151,8 @@ void gs_product_release(gs_product *p) {
 
 size_t gs_product_scratch_bytes(const gs_product *p) { return p->op.scratch_bytes; }
 
-gs_status gs_product_run(const gs_product *p, const void *a, const void *b, float *c, void *scratch,
-                         gs_error *err) {
+gs_status gs_product_run(const gs_product *p, const void *a, const void *b, float *c,
+                         void *scratch, gs_error *err) {
     gs_dnnl_arg args[3] = {
         {DNNL_ARG_SRC, gs_dnnl_md_get(&p->src), NULL},
         {DNNL_ARG_WEIGHTS, gs_dnnl_op_weights(&p->op), NULL},

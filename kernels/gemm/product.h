@@ -26,16 +26,18 @@ typedef struct gs_product_key {
 
 typedef struct gs_product gs_product;
 
-gs_status gs_product_acquire(const gs_product_key *key, gs_product **out, gs_error *err) GS_NODISCARD;
+gs_status gs_product_acquire(const gs_product_key *key, gs_product **out,
+                             gs_error *err) GS_NODISCARD;
 void gs_product_release(gs_product *p); /* NULL is fine */
 size_t gs_product_scratch_bytes(const gs_product *p);
 /* On the calling thread; scratch: scratch_bytes, 64-byte aligned. */
-gs_status gs_product_run(const gs_product *p, const void *a, const void *b, float *c, void *scratch,
-                         gs_error *err) GS_NODISCARD;
+gs_status gs_product_run(const gs_product *p, const void *a, const void *b, float *c,
+                         void *scratch, gs_error *err) GS_NODISCARD;
 
 /* Of a product with GS_PRODUCT_PACKED weights: size of the packed copy, and making it from
  * w [n, k] with row stride k. */
 size_t gs_product_packed_bytes(const gs_product *p);
-gs_status gs_product_pack(const gs_product *p, const void *w, void *packed, gs_error *err) GS_NODISCARD;
+gs_status gs_product_pack(const gs_product *p, const void *w, void *packed,
+                          gs_error *err) GS_NODISCARD;
 
 #endif

@@ -23,10 +23,10 @@ struct gs_gemm_weight {
     gs_gemm_type compute; /* f32 when bf16 is widened */
     gs_gemm_engine engine;
     int64_t n, k, rows, panel, panels;
-    const void *data;     /* plain [n, k], or the packed panels end to end */
-    void *own;            /* data when it is not borrowed */
-    size_t bytes;         /* of own */
-    size_t panel_bytes;   /* distance of panels in data */
+    const void *data;   /* plain [n, k], or the packed panels end to end */
+    void *own;          /* data when it is not borrowed */
+    size_t bytes;       /* of own */
+    size_t panel_bytes; /* distance of panels in data */
 };
 
 static size_t element_size(gs_gemm_type type) { return type == GS_GEMM_BF16 ? 2 : 4; }
@@ -37,7 +37,8 @@ static int64_t panel_width(const gs_gemm_weight *w, int64_t p) {
 }
 
 static void cut_panels(gs_gemm_weight *w) {
-    int64_t row_bytes = w->k > INT64_MAX / 4 ? INT64_MAX : w->k * (int64_t)element_size(w->compute);
+    int64_t row_bytes =
+        w->k > INT64_MAX / 4 ? INT64_MAX : w->k * (int64_t)element_size(w->compute);
     int64_t width = PANEL_BYTES / row_bytes / PANEL_ALIGN * PANEL_ALIGN;
     if (width < PANEL_MIN) width = PANEL_MIN;
     if (width > w->n || w->n <= WHOLE_BYTES / row_bytes) width = w->n;
@@ -92,14 +93,17 @@ static gs_status pack_dnnl(gs_gemm_weight *w, const void *src, gs_team *team, gs
     w->data = w->own;
     gs_team_for(team, w->panels, 1, pack_panels, &job);
     status = (gs_status)atomic_load(&job.status);
-    if (status != GS_OK) GS_FAIL(err, status, "cannot pack a %lld x %lld weight", (long long)w->n, (long long)w->k);
+    if (status != GS_OK)
+        GS_FAIL(err, status, "cannot pack a %lld x %lld weight", (long long)w->n,
+                (long long)w->k);
 done:
     gs_product_release(job.full);
     gs_product_release(job.last);
     return status;
 }
 
-static gs_status keep_plain(gs_gemm_weight *w, const void *src, bool *borrowed, gs_error *err) {
+static gs_status keep_plain(gs_gemm_weight *w, const void *src, bool *borrowed,
+                            gs_error *err) {
     size_t size = element_size(w->compute);
     w->panel_bytes = (size_t)w->panel * (size_t)w->k * size;
     if (borrowed) {
@@ -115,20 +119,23 @@ static gs_status keep_plain(gs_gemm_weight *w, const void *src, bool *borrowed, 
     return GS_OK;
 }
 
-static gs_status fill(gs_gemm_weight *w, const void *src, gs_team *team, bool *borrowed, gs_error *err) {
+static gs_status fill(gs_gemm_weight *w, const void *src, gs_team *team, bool *borrowed,
+                      gs_error *err) {
     cut_panels(w);
     if (w->engine == GS_ENGINE_ONEDNN) return pack_dnnl(w, src, team, err);
     return keep_plain(w, src, borrowed, err);
 }
 
-gs_status gs_gemm_weight_create(gs_gemm_type type, int64_t n, int64_t k, const void *src, gs_team *team,
-                                bool *borrowed, gs_gemm_weight **out, gs_error *err) {
+gs_status gs_gemm_weight_create(gs_gemm_type type, int64_t n, int64_t k, const void *src,
+                                gs_team *team, bool *borrowed, gs_gemm_weight **out,
+                                gs_error *err) {
     *out = NULL;
     if (borrowed) *borrowed = false;
     size_t count, bytes;
     if (n < 1 || k < 1 || !gs_mul_size((size_t)n, (size_t)k, &count) ||
         !gs_mul_size(count, sizeof(float), &bytes) || bytes > PTRDIFF_MAX)
-        return GS_FAIL(err, GS_E_INVALID, "weight of %lld x %lld elements", (long long)n, (long long)k);
+        return GS_FAIL(err, GS_E_INVALID, "weight of %lld x %lld elements", (long long)n,
+                       (long long)k);
     gs_gemm_weight *w = gs_calloc(1, sizeof *w);
     if (!w) return gs_error_nomem(err, sizeof *w);
     w->engine = gs_gemm_engine_get();
@@ -187,7 +194,8 @@ static bool copies_a(const run_job *job) {
 }
 
 static bool copies_c(const run_job *job) {
-    return job->w->engine == GS_ENGINE_ONEDNN && (job->w->panels > 1 || job->ldc != job->w->n);
+    return job->w->engine == GS_ENGINE_ONEDNN &&
+           (job->w->panels > 1 || job->ldc != job->w->n);
 }
 
 static void dense_a(const run_job *job, int64_t row, int64_t rows, char *dst) {
@@ -195,16 +203,19 @@ static void dense_a(const run_job *job, int64_t row, int64_t rows, char *dst) {
     size_t size = element_size(w->type);
     const char *src = job->a + (size_t)(row * job->lda) * size;
     if (w->type != w->compute) {
-        gs_gemm_widen(rows, w->k, (const uint16_t *)(const void *)src, job->lda, (float *)(void *)dst);
+        gs_gemm_widen(rows, w->k, (const uint16_t *)(const void *)src, job->lda,
+                      (float *)(void *)dst);
         return;
     }
     for (int64_t i = 0; i < rows; i++)
-        memcpy(dst + (size_t)(i * w->k) * size, src + (size_t)(i * job->lda) * size, (size_t)w->k * size);
+        memcpy(dst + (size_t)(i * w->k) * size, src + (size_t)(i * job->lda) * size,
+               (size_t)w->k * size);
 }
 
 static gs_status run_piece(run_job *job, int64_t p, int64_t block, char *scratch) {
     const gs_gemm_weight *w = job->w;
-    int64_t row = block * w->rows, rows = job->m - row, cols = panel_width(w, p), lda = job->lda;
+    int64_t row = block * w->rows, rows = job->m - row, cols = panel_width(w, p),
+            lda = job->lda;
     if (rows > w->rows) rows = w->rows;
     const void *a = job->a + (size_t)(row * job->lda) * element_size(w->type);
     const void *b = (const char *)w->data + (size_t)p * w->panel_bytes;
@@ -215,8 +226,8 @@ static gs_status run_piece(run_job *job, int64_t p, int64_t block, char *scratch
         lda = w->k;
     }
     if (w->engine != GS_ENGINE_ONEDNN)
-        return gs_gemm_block(w->compute, true, false, rows, cols, w->k, a, lda, b, w->k, c, job->ldc,
-                             NULL);
+        return gs_gemm_block(w->compute, true, false, rows, cols, w->k, a, lda, b, w->k, c,
+                             job->ldc, NULL);
     const gs_product *product = job->product[rows < w->rows][cols < w->panel];
     if (!copies_c(job)) return gs_product_run(product, a, b, c, scratch, NULL);
     float *dense = (float *)(void *)(scratch + job->product_bytes + job->a_bytes);
@@ -260,17 +271,20 @@ static gs_status allocate_scratch(run_job *job, int workers, gs_error *err) {
     if (copies_a(job)) job->a_bytes = padded(rows * (size_t)w->k * element_size(w->compute));
     if (copies_c(job)) job->c_bytes = padded(rows * (size_t)w->panel * sizeof(float));
     job->worker_bytes = job->product_bytes + job->a_bytes + job->c_bytes;
-    if (!gs_mul_size((size_t)workers, job->worker_bytes, &total)) return gs_error_nomem(err, SIZE_MAX);
+    if (!gs_mul_size((size_t)workers, job->worker_bytes, &total))
+        return gs_error_nomem(err, SIZE_MAX);
     if (!total) return GS_OK;
     job->scratch = gs_alloc(total);
     return job->scratch ? GS_OK : gs_error_nomem(err, total);
 }
 
-gs_status gs_gemm_run(gs_team *team, const gs_gemm_weight *w, int64_t m, const void *a, int64_t lda,
-                      float *c, int64_t ldc, gs_error *err) {
+gs_status gs_gemm_run(gs_team *team, const gs_gemm_weight *w, int64_t m, const void *a,
+                      int64_t lda, float *c, int64_t ldc, gs_error *err) {
     if (m < 0 || lda < w->k || ldc < w->n)
-        return GS_FAIL(err, GS_E_INVALID, "product of %lld rows with strides %lld, %lld for a %lld x %lld weight",
-                       (long long)m, (long long)lda, (long long)ldc, (long long)w->n, (long long)w->k);
+        return GS_FAIL(
+            err, GS_E_INVALID,
+            "product of %lld rows with strides %lld, %lld for a %lld x %lld weight",
+            (long long)m, (long long)lda, (long long)ldc, (long long)w->n, (long long)w->k);
     if (m == 0) return GS_OK;
     run_job job = {.w = w, .m = m, .a = a, .lda = lda, .c = c, .ldc = ldc};
     job.blocks = (m - 1) / w->rows + 1;
@@ -280,8 +294,8 @@ gs_status gs_gemm_run(gs_team *team, const gs_gemm_weight *w, int64_t m, const v
     gs_team_for(team, job.blocks * w->panels, 1, run_pieces, &job);
     status = (gs_status)atomic_load(&job.status);
     if (status != GS_OK)
-        GS_FAIL(err, status, "product %lld x %lld x %lld failed in %s", (long long)m, (long long)w->n,
-                (long long)w->k, gs_gemm_backend(w->type));
+        GS_FAIL(err, status, "product %lld x %lld x %lld failed in %s", (long long)m,
+                (long long)w->n, (long long)w->k, gs_gemm_backend(w->type));
 done:
     for (int i = 0; i < 4; i++) gs_product_release(job.product[i / 2][i % 2]);
     gs_free(job.scratch);

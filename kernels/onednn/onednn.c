@@ -45,7 +45,8 @@ static void init(void) {
     snprintf(name, sizeof name, "oneDNN %d.%d.%d (%s)", v->major, v->minor, v->patch,
              isa_word((int)dnnl_get_effective_cpu_isa()));
     ready = dnnl_engine_create(&engine, dnnl_cpu, 0);
-    if (ready == dnnl_success) ready = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
+    if (ready == dnnl_success)
+        ready = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
 }
 
 /* The thread count is a property of the calling thread in OpenMP, so this is not shared. */
@@ -63,14 +64,15 @@ static void serial_end(int before) {
 
 static gs_status checked(dnnl_status_t s, const char *what, gs_error *err) {
     if (s == dnnl_success) return GS_OK;
-    if (s == dnnl_out_of_memory) return GS_FAIL(err, GS_E_NOMEM, "oneDNN %s: out of memory", what);
+    if (s == dnnl_out_of_memory)
+        return GS_FAIL(err, GS_E_NOMEM, "oneDNN %s: out of memory", what);
     if (s == dnnl_unimplemented)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "oneDNN %s: not implemented", what);
     return GS_FAIL(err, GS_E_INVALID, "oneDNN %s: status %d", what, (int)s);
 }
 
-gs_status gs_dnnl_md_init(gs_dnnl_md *md, dnnl_data_type_t type, int ndims, const int64_t *dims,
-                          const int64_t *strides, gs_error *err) {
+gs_status gs_dnnl_md_init(gs_dnnl_md *md, dnnl_data_type_t type, int ndims,
+                          const int64_t *dims, const int64_t *strides, gs_error *err) {
     dnnl_dims_t d, s;
     for (int i = 0; i < ndims; i++) {
         d[i] = dims[i];
@@ -78,11 +80,16 @@ gs_status gs_dnnl_md_init(gs_dnnl_md *md, dnnl_data_type_t type, int ndims, cons
     }
     dnnl_status_t status;
 #if DNNL_VERSION_MAJOR >= 3
-    if (strides) status = dnnl_memory_desc_create_with_strides(&md->handle, ndims, d, type, s);
-    else status = dnnl_memory_desc_create_with_tag(&md->handle, ndims, d, type, dnnl_format_tag_any);
+    if (strides)
+        status = dnnl_memory_desc_create_with_strides(&md->handle, ndims, d, type, s);
+    else
+        status = dnnl_memory_desc_create_with_tag(&md->handle, ndims, d, type,
+                                                  dnnl_format_tag_any);
 #else
     if (strides) status = dnnl_memory_desc_init_by_strides(&md->value, ndims, d, type, s);
-    else status = dnnl_memory_desc_init_by_tag(&md->value, ndims, d, type, dnnl_format_tag_any);
+    else
+        status =
+            dnnl_memory_desc_init_by_tag(&md->value, ndims, d, type, dnnl_format_tag_any);
 #endif
     return checked(status, "layout", err);
 }
@@ -118,7 +125,8 @@ static gs_status finish(gs_dnnl_op *op, dnnl_status_t s, const char *what, gs_er
 
 static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, bool accumulate) {
     dnnl_status_t s = dnnl_primitive_attr_create(attr);
-    if (s == dnnl_success) s = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (s == dnnl_success)
+        s = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
     if (s != dnnl_success || !accumulate) return s;
     dnnl_post_ops_t ops = NULL;
     s = dnnl_post_ops_create(&ops);
@@ -136,11 +144,13 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, bool accumulate) {
 static dnnl_status_t matmul_desc(gs_dnnl_op *op, gs_dnnl_md_ref src, gs_dnnl_md_ref weights,
                                  gs_dnnl_md_ref dst, dnnl_primitive_attr_t attr) {
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(&op->desc, engine, src, weights, NULL, dst, attr);
+    return dnnl_matmul_primitive_desc_create(&op->desc, engine, src, weights, NULL, dst,
+                                             attr);
 #else
     dnnl_matmul_desc_t d;
     dnnl_status_t s = dnnl_matmul_desc_init(&d, src, weights, NULL, dst);
-    return s == dnnl_success ? dnnl_primitive_desc_create(&op->desc, &d, attr, engine, NULL) : s;
+    return s == dnnl_success ? dnnl_primitive_desc_create(&op->desc, &d, attr, engine, NULL)
+                             : s;
 #endif
 }
 
@@ -160,22 +170,25 @@ gs_status gs_dnnl_matmul(gs_dnnl_op *op, gs_dnnl_md_ref src, gs_dnnl_md_ref weig
     return status;
 }
 
-static dnnl_status_t convolution_desc(gs_dnnl_op *op, gs_dnnl_md_ref src, gs_dnnl_md_ref weights,
-                                      gs_dnnl_md_ref bias, gs_dnnl_md_ref dst, const int64_t *strides,
+static dnnl_status_t convolution_desc(gs_dnnl_op *op, gs_dnnl_md_ref src,
+                                      gs_dnnl_md_ref weights, gs_dnnl_md_ref bias,
+                                      gs_dnnl_md_ref dst, const int64_t *strides,
                                       const int64_t *dilates, const int64_t *low,
                                       const int64_t *high, dnnl_primitive_attr_t attr) {
     dnnl_dims_t s = {strides[0], strides[1]}, d = {dilates[0], dilates[1]};
     dnnl_dims_t l = {low[0], low[1]}, h = {high[0], high[1]};
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_convolution_forward_primitive_desc_create(
-        &op->desc, engine, dnnl_forward_inference, dnnl_convolution_direct, src, weights, bias, dst, s,
-        d, l, h, attr);
+        &op->desc, engine, dnnl_forward_inference, dnnl_convolution_direct, src, weights,
+        bias, dst, s, d, l, h, attr);
 #else
     dnnl_convolution_desc_t c;
     dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
-        &c, dnnl_forward_inference, dnnl_convolution_direct, src, weights, bias, dst, s, d, l, h);
-    return status == dnnl_success ? dnnl_primitive_desc_create(&op->desc, &c, attr, engine, NULL)
-                                  : status;
+        &c, dnnl_forward_inference, dnnl_convolution_direct, src, weights, bias, dst, s, d, l,
+        h);
+    return status == dnnl_success
+               ? dnnl_primitive_desc_create(&op->desc, &c, attr, engine, NULL)
+               : status;
 #endif
 }
 
@@ -190,8 +203,8 @@ gs_status gs_dnnl_convolution(gs_dnnl_op *op, gs_dnnl_md_ref src, gs_dnnl_md_ref
     dnnl_status_t s = ready;
     if (s == dnnl_success) s = make_attr(&attr, false);
     if (s == dnnl_success)
-        s = convolution_desc(op, src, weights, bias, dst, strides, dilates, padding_low, padding_high,
-                             attr);
+        s = convolution_desc(op, src, weights, bias, dst, strides, dilates, padding_low,
+                             padding_high, attr);
     gs_status status = finish(op, s, "convolution", err);
     if (attr) dnnl_primitive_attr_destroy(attr);
     pthread_mutex_unlock(&making);
@@ -233,14 +246,14 @@ static dnnl_status_t execute(dnnl_primitive_t primitive, int count, const gs_dnn
     return s;
 }
 
-gs_status gs_dnnl_execute(const gs_dnnl_op *op, int count, const gs_dnnl_arg *args, void *scratch,
-                          gs_error *err) {
+gs_status gs_dnnl_execute(const gs_dnnl_op *op, int count, const gs_dnnl_arg *args,
+                          void *scratch, gs_error *err) {
     gs_dnnl_arg all[GS_DNNL_MAX_ARGS + 1];
     memcpy(all, args, (size_t)count * sizeof *args);
     if (op->scratch_bytes)
         all[count++] = (gs_dnnl_arg){
-            DNNL_ARG_SCRATCHPAD, dnnl_primitive_desc_query_md(op->desc, dnnl_query_scratchpad_md, 0),
-            scratch};
+            DNNL_ARG_SCRATCHPAD,
+            dnnl_primitive_desc_query_md(op->desc, dnnl_query_scratchpad_md, 0), scratch};
     int threads = serial_begin();
     dnnl_status_t s = execute(op->primitive, count, all);
     serial_end(threads);
@@ -271,7 +284,8 @@ gs_status gs_dnnl_reorder(gs_dnnl_md_ref from, const void *src, gs_dnnl_md_ref t
 bool gs_dnnl_has_bf16(void) {
     pthread_once(&once, init);
     int isa = (int)dnnl_get_effective_cpu_isa();
-    return ready == dnnl_success && (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+    return ready == dnnl_success &&
+           (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
 }
 
 const char *gs_dnnl_name(void) {

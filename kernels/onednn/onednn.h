@@ -30,8 +30,9 @@ static inline gs_dnnl_md_ref gs_dnnl_md_get(const gs_dnnl_md *md) { return &md->
 #endif
 
 /* strides in elements; NULL lets oneDNN choose the layout. ndims <= 5. */
-gs_status gs_dnnl_md_init(gs_dnnl_md *md, dnnl_data_type_t type, int ndims, const int64_t *dims,
-                          const int64_t *strides, gs_error *err) GS_NODISCARD;
+gs_status gs_dnnl_md_init(gs_dnnl_md *md, dnnl_data_type_t type, int ndims,
+                          const int64_t *dims, const int64_t *strides,
+                          gs_error *err) GS_NODISCARD;
 gs_status gs_dnnl_md_copy(gs_dnnl_md *md, gs_dnnl_md_ref from, gs_error *err) GS_NODISCARD;
 void gs_dnnl_md_clear(gs_dnnl_md *md);
 
@@ -64,8 +65,8 @@ typedef struct gs_dnnl_arg {
 } gs_dnnl_arg;
 enum { GS_DNNL_MAX_ARGS = 5 };
 /* Runs it on the calling thread. scratch may be NULL when scratch_bytes is 0. */
-gs_status gs_dnnl_execute(const gs_dnnl_op *op, int count, const gs_dnnl_arg *args, void *scratch,
-                          gs_error *err) GS_NODISCARD;
+gs_status gs_dnnl_execute(const gs_dnnl_op *op, int count, const gs_dnnl_arg *args,
+                          void *scratch, gs_error *err) GS_NODISCARD;
 /* Copies between two layouts of the same tensor. */
 gs_status gs_dnnl_reorder(gs_dnnl_md_ref from, const void *src, gs_dnnl_md_ref to, void *dst,
                           gs_error *err) GS_NODISCARD;

@@ -134,7 +134,8 @@ static float exp_sum_bf16(int64_t n, const float *x, float shift, uint16_t *y) {
     return lane_sum(lane);
 }
 
-static void kl_block_f32(int64_t n, const float *p, float mp, const float *q, float mq, double *out) {
+static void kl_block_f32(int64_t n, const float *p, float mp, const float *q, float mq,
+                         double *out) {
     float sp[LANES] = {0}, sq[LANES] = {0}, cross[LANES] = {0};
     for (int64_t i = 0; i < n; i++) {
         float e = exp_one(p[i] - mp);
@@ -147,9 +148,8 @@ static void kl_block_f32(int64_t n, const float *p, float mp, const float *q, fl
     out[2] += (double)lane_sum(cross);
 }
 
-const gs_kernels gs_kernels_scalar = {
-    .isa = GS_ISA_SCALAR,
+const gs_kernels gs_kernels_scalar = {.isa = GS_ISA_SCALAR,
 #define X(name) .name = name,
-    GS_KERNEL_LIST(X)
+                                      GS_KERNEL_LIST(X)
 #undef X
 };

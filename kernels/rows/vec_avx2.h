@@ -76,7 +76,8 @@ static GS_VEC_FN __m256 times_pow2_8(__m256 a, __m256 n) {
     __m256i k = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(k, 1);
     __m256i one = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
     __m256i two = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(k, half), bias), 23);
-    return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(one)), _mm256_castsi256_ps(two));
+    return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(one)),
+                         _mm256_castsi256_ps(two));
 }
 static GS_VEC_FN pack times_pow2(pack x, pack n) {
     return pair(times_pow2_8(x.a, n.a), times_pow2_8(x.b, n.b));
@@ -136,7 +137,8 @@ static GS_VEC_FN __m256i quantized8(__m256 v) {
 static GS_VEC_FN void store_s8(int8_t *y, pack v) {
     __m256i q16 = _mm256_packs_epi32(quantized8(v.a), quantized8(v.b));
     q16 = _mm256_permute4x64_epi64(q16, 0xd8);
-    __m128i q8 = _mm_packs_epi16(_mm256_castsi256_si128(q16), _mm256_extracti128_si256(q16, 1));
+    __m128i q8 =
+        _mm_packs_epi16(_mm256_castsi256_si128(q16), _mm256_extracti128_si256(q16, 1));
     _mm_storeu_si128((__m128i *)y, q8);
 }
 

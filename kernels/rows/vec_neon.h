@@ -9,9 +9,9 @@
 typedef float32x4x4_t pack;
 
 /* one expression over the four quarters i of a result v */
-#define QUARTERS(expr)                                                                           \
-    pack v;                                                                                      \
-    for (int i = 0; i < 4; i++) v.val[i] = (expr);                                               \
+#define QUARTERS(expr) \
+    pack v; \
+    for (int i = 0; i < 4; i++) v.val[i] = (expr); \
     return v
 
 static GS_VEC_FN pack load_f32(const float *x) { QUARTERS(vld1q_f32(x + 4 * i)); }
@@ -63,7 +63,9 @@ static GS_VEC_FN float32x4_t times_pow2_4(float32x4_t a, float32x4_t n) {
     int32x4_t two = vshlq_n_s32(vaddq_s32(vsubq_s32(k, half), bias), 23);
     return vmulq_f32(vmulq_f32(a, vreinterpretq_f32_s32(one)), vreinterpretq_f32_s32(two));
 }
-static GS_VEC_FN pack times_pow2(pack x, pack n) { QUARTERS(times_pow2_4(x.val[i], n.val[i])); }
+static GS_VEC_FN pack times_pow2(pack x, pack n) {
+    QUARTERS(times_pow2_4(x.val[i], n.val[i]));
+}
 /* 0 where x < low (so not for NaN), else a */
 static GS_VEC_FN float32x4_t zero_where(uint32x4_t mask, float32x4_t a) {
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(a), mask));
@@ -94,7 +96,8 @@ static GS_VEC_FN pack load_f16(const uint16_t *x) {
     QUARTERS(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(x + 4 * i))));
 }
 static GS_VEC_FN void store_f16(uint16_t *y, pack x) {
-    for (int i = 0; i < 4; i++) vst1_u16(y + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.val[i])));
+    for (int i = 0; i < 4; i++)
+        vst1_u16(y + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.val[i])));
 }
 static GS_VEC_FN pack load_s8(const int8_t *x) {
     int8x16_t q = vld1q_s8(x);

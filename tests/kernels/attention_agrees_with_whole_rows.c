@@ -49,8 +49,8 @@ static double tolerance(gs_gemm_type type, const gs_attention_shape *s) {
     return 0x1p-8 + (exact_scale ? 0 : sqrt(score * 9 * (double)s->scale) * 0x1p-8);
 }
 
-static void compare(gs_team *team, gs_gemm_type type, const gs_attention_shape *s, int64_t sequences,
-                    const int64_t *starts) {
+static void compare(gs_team *team, gs_gemm_type type, const gs_attention_shape *s,
+                    int64_t sequences, const int64_t *starts) {
     gs_error err = {0};
     inputs in = make(s, starts[sequences], (uint64_t)(starts[sequences] + s->head_dim));
     if (type == GS_GEMM_BF16) {
@@ -58,23 +58,29 @@ static void compare(gs_team *team, gs_gemm_type type, const gs_attention_shape *
         round_all(in.k, in.tokens * s->kv_heads * s->head_dim);
         round_all(in.v, in.tokens * s->kv_heads * s->head_dim);
     }
-    assert_ok(gs_attention_run(team, type, s, sequences, starts, in.q, in.k, in.v, in.out, &err), &err);
-    assert_ok(gs_attention_reference(s, sequences, starts, in.q, in.k, in.v, in.want, &err), &err);
+    assert_ok(
+        gs_attention_run(team, type, s, sequences, starts, in.q, in.k, in.v, in.out, &err),
+        &err);
+    assert_ok(gs_attention_reference(s, sequences, starts, in.q, in.k, in.v, in.want, &err),
+              &err);
     double worst = 0;
     for (int64_t i = 0; i < in.tokens * s->heads * s->head_dim; i++) {
         double error = fabs((double)in.out[i] - (double)in.want[i]);
         if (!(error <= tolerance(type, s)))
-            fail_msg("%s, %lld/%lld heads of %lld, window %lld, %lld tokens: out[%lld] = %g, not %g",
-                     type ? "bf16" : "f32", (long long)s->heads, (long long)s->kv_heads, (long long)s->head_dim,
-                     (long long)s->window, (long long)in.tokens, (long long)i, (double)in.out[i],
-                     (double)in.want[i]);
+            fail_msg("%s, %lld/%lld heads of %lld, window %lld, %lld tokens: out[%lld] = %g, "
+                     "not %g",
+                     type ? "bf16" : "f32", (long long)s->heads, (long long)s->kv_heads,
+                     (long long)s->head_dim, (long long)s->window, (long long)in.tokens,
+                     (long long)i, (double)in.out[i], (double)in.want[i]);
         if (error > worst) worst = error;
     }
     drop(&in);
 }
 
-static gs_attention_shape shape(int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t window) {
-    gs_attention_shape s = {heads, kv_heads, head_dim, (float)(1 / sqrt((double)head_dim)), window};
+static gs_attention_shape shape(int64_t heads, int64_t kv_heads, int64_t head_dim,
+                                int64_t window) {
+    gs_attention_shape s = {heads, kv_heads, head_dim, (float)(1 / sqrt((double)head_dim)),
+                            window};
     return s;
 }
 
@@ -87,8 +93,9 @@ static gs_team *two(void) {
 
 static void every_kind_of_head_agrees(void **state) {
     (void)state;
-    static const int64_t heads[][3] = {{1, 1, 8},  {4, 4, 16}, {3, 1, 64}, {9, 3, 64}, {8, 2, 128},
-                                       {12, 1, 24}, {2, 2, 80}, {20, 1, 8}, {6, 3, 1}};
+    static const int64_t heads[][3] = {{1, 1, 8},  {4, 4, 16},  {3, 1, 64},
+                                       {9, 3, 64}, {8, 2, 128}, {12, 1, 24},
+                                       {2, 2, 80}, {20, 1, 8},  {6, 3, 1}};
     static const int64_t lengths[] = {1, 17, 64, 65, 300};
     gs_team *team = two();
     for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++)
@@ -143,13 +150,18 @@ static void large_scores_do_not_overflow(void **state) {
             in.q[t * 32 + d] = in.q[t * 32 + 16 + d] = 0.5f;
         }
     for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++) {
-        assert_ok(gs_attention_run(NULL, (gs_gemm_type)type, &s, 1, starts, in.q, in.k, in.v, in.out, &err), &err);
+        assert_ok(gs_attention_run(NULL, (gs_gemm_type)type, &s, 1, starts, in.q, in.k, in.v,
+                                   in.out, &err),
+                  &err);
         for (int64_t i = 0; i < TOKENS * 32; i++) assert_true(fabsf(in.out[i]) <= 1.01f);
     }
-    assert_ok(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, starts, in.q, in.k, in.v, in.out, &err), &err);
+    assert_ok(
+        gs_attention_run(NULL, GS_GEMM_F32, &s, 1, starts, in.q, in.k, in.v, in.out, &err),
+        &err);
     assert_ok(gs_attention_reference(&s, 1, starts, in.q, in.k, in.v, in.want, &err), &err);
     /* scores reach 3520, with an error of some 1e-3 */
-    for (int64_t i = 0; i < TOKENS * 32; i++) assert_true(fabsf(in.out[i] - in.want[i]) <= 2e-3f);
+    for (int64_t i = 0; i < TOKENS * 32; i++)
+        assert_true(fabsf(in.out[i] - in.want[i]) <= 2e-3f);
     drop(&in);
 }
 
@@ -160,11 +172,15 @@ static void results_do_not_depend_on_the_team(void **state) {
     gs_error err = {0};
     for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++) {
         inputs in = make(&s, 900, 4);
-        assert_ok(gs_attention_run(NULL, (gs_gemm_type)type, &s, 3, starts, in.q, in.k, in.v, in.want, &err), &err);
+        assert_ok(gs_attention_run(NULL, (gs_gemm_type)type, &s, 3, starts, in.q, in.k, in.v,
+                                   in.want, &err),
+                  &err);
         for (int threads = 1; threads <= 3; threads++) {
             gs_team *team;
             assert_ok(gs_team_create(NULL, threads, &team, &err), &err);
-            assert_ok(gs_attention_run(team, (gs_gemm_type)type, &s, 3, starts, in.q, in.k, in.v, in.out, &err), &err);
+            assert_ok(gs_attention_run(team, (gs_gemm_type)type, &s, 3, starts, in.q, in.k,
+                                       in.v, in.out, &err),
+                      &err);
             assert_memory_equal(in.out, in.want, 900 * 576 * sizeof(float));
             gs_team_destroy(team);
         }
@@ -194,14 +210,19 @@ static void impossible_shapes_are_refused(void **state) {
     float x[64] = {0};
     const int64_t good[2] = {0, 1}, late[2] = {1, 2}, backwards[3] = {0, 2, 1};
     gs_attention_shape s = shape(3, 2, 4, 0);
-    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, good, x, x, x, x, &err), GS_E_INVALID, &err);
+    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, good, x, x, x, x, &err),
+                 GS_E_INVALID, &err);
     s = shape(2, 2, 0, 0);
-    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, good, x, x, x, x, &err), GS_E_INVALID, &err);
+    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, good, x, x, x, x, &err),
+                 GS_E_INVALID, &err);
     s = shape(2, 2, 4, -1);
-    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, good, x, x, x, x, &err), GS_E_INVALID, &err);
+    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, good, x, x, x, x, &err),
+                 GS_E_INVALID, &err);
     s = shape(2, 2, 4, 0);
-    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, late, x, x, x, x, &err), GS_E_INVALID, &err);
-    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 2, backwards, x, x, x, x, &err), GS_E_INVALID, &err);
+    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, late, x, x, x, x, &err),
+                 GS_E_INVALID, &err);
+    assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 2, backwards, x, x, x, x, &err),
+                 GS_E_INVALID, &err);
 }
 
 static void running_out_of_memory_is_an_error(void **state) {
@@ -214,7 +235,8 @@ static void running_out_of_memory_is_an_error(void **state) {
         for (int64_t fail = 0; !done && fail < 100; fail++) {
             gs_error err = {0};
             gs_mem_fail_after(fail);
-            gs_status status = gs_attention_run(NULL, (gs_gemm_type)type, &s, 1, starts, in.q, in.k, in.v, in.out, &err);
+            gs_status status = gs_attention_run(NULL, (gs_gemm_type)type, &s, 1, starts, in.q,
+                                                in.k, in.v, in.out, &err);
             gs_mem_fail_after(-1);
             if (status == GS_OK) done = true;
             else assert_true(status == GS_E_NOMEM && err.text[0]);

@@ -26,9 +26,11 @@ static void compare(gs_team *team, const gs_conv2d_shape *s, bool with_bias) {
     double bound = (double)((terms + 2) * (terms + 1)) * 0x1p-24;
     for (int64_t i = 0; i < out; i++)
         if (!(fabs((double)got[i] - (double)want[i]) <= bound))
-            fail_msg("%lldx%lld kernel, stride %lld, padding %lld, dilation %lld, %lld groups: y[%lld] = %g, not %g",
-                     (long long)s->kernel_h, (long long)s->kernel_w, (long long)s->stride, (long long)s->padding,
-                     (long long)s->dilation, (long long)s->groups, (long long)i, (double)got[i], (double)want[i]);
+            fail_msg("%lldx%lld kernel, stride %lld, padding %lld, dilation %lld, %lld "
+                     "groups: y[%lld] = %g, not %g",
+                     (long long)s->kernel_h, (long long)s->kernel_w, (long long)s->stride,
+                     (long long)s->padding, (long long)s->dilation, (long long)s->groups,
+                     (long long)i, (double)got[i], (double)want[i]);
     free(x);
     free(k);
     free(bias);
@@ -40,12 +42,18 @@ static void every_kind_of_window_agrees(void **state) {
     (void)state;
     /* batch, channels, height, width, out, kernel h, w, stride, padding, dilation, groups */
     static const gs_conv2d_shape shapes[] = {
-        {1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1},      {2, 3, 17, 19, 16, 3, 3, 1, 1, 1, 1},
-        {3, 3, 32, 32, 8, 7, 7, 2, 3, 1, 1},    {1, 16, 9, 9, 32, 1, 1, 1, 0, 1, 1},
-        {2, 16, 14, 14, 32, 1, 1, 2, 0, 1, 1},  {2, 12, 15, 13, 12, 3, 3, 1, 1, 1, 12}, /* depthwise */
-        {1, 32, 10, 10, 32, 3, 3, 2, 1, 1, 4},  {2, 8, 20, 20, 6, 3, 3, 1, 2, 2, 2},
-        {1, 5, 11, 7, 3, 5, 1, 1, 0, 1, 1},     {1, 4, 8, 9, 2, 1, 5, 3, 2, 1, 1},
-        {1, 2, 30, 30, 2, 3, 3, 3, 4, 5, 1},    {4, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1},
+        {1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1},
+        {2, 3, 17, 19, 16, 3, 3, 1, 1, 1, 1},
+        {3, 3, 32, 32, 8, 7, 7, 2, 3, 1, 1},
+        {1, 16, 9, 9, 32, 1, 1, 1, 0, 1, 1},
+        {2, 16, 14, 14, 32, 1, 1, 2, 0, 1, 1},
+        {2, 12, 15, 13, 12, 3, 3, 1, 1, 1, 12}, /* depthwise */
+        {1, 32, 10, 10, 32, 3, 3, 2, 1, 1, 4},
+        {2, 8, 20, 20, 6, 3, 3, 1, 2, 2, 2},
+        {1, 5, 11, 7, 3, 5, 1, 1, 0, 1, 1},
+        {1, 4, 8, 9, 2, 1, 5, 3, 2, 1, 1},
+        {1, 2, 30, 30, 2, 3, 3, 3, 4, 5, 1},
+        {4, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1},
         {1, 3, 8, 8, 1, 2, 2, 5, 0, 1, 1}};
     gs_team *team;
     gs_error err = {0};
@@ -108,7 +116,8 @@ static void batch_normalisation_is_affine_per_channel(void **state) {
     uint64_t seed = 1;
     float *x = values(BATCH * CHANNELS * SPATIAL, &seed);
     float y[BATCH * CHANNELS * SPATIAL];
-    const float gamma[3] = {1, 2, -1}, beta[3] = {0, 1, 0.5f}, mean[3] = {0, 0.5f, -3}, var[3] = {1, 4, 0};
+    const float gamma[3] = {1, 2, -1}, beta[3] = {0, 1, 0.5f}, mean[3] = {0, 0.5f, -3},
+                var[3] = {1, 4, 0};
     gs_batchnorm2d_run(BATCH, CHANNELS, SPATIAL, x, gamma, beta, mean, var, 1e-5f, y);
     for (int i = 0; i < BATCH * CHANNELS * SPATIAL; i++) {
         int c = i / SPATIAL % CHANNELS;

@@ -18,28 +18,32 @@ static void *matrix(gs_gemm_type type, int64_t count, uint64_t *seed) {
 }
 
 static double element(gs_gemm_type type, const void *p, int64_t i) {
-    return type == GS_GEMM_BF16 ? (double)gs_bf16_to_f32(((const uint16_t *)p)[i]) : (double)((const float *)p)[i];
+    return type == GS_GEMM_BF16 ? (double)gs_bf16_to_f32(((const uint16_t *)p)[i])
+                                : (double)((const float *)p)[i];
 }
 
 /* The error of a sum of k rounded products is below k*eps*sum|a||b| in any order (Higham,
  * Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5); plus the last rounding
  * and that of an accumulated start value. */
-static void check(const char *what, gs_gemm_type type, bool trans, bool accumulate, int64_t m, int64_t n, int64_t k,
-                  const void *a, int64_t lda, const void *b, int64_t ldb, const float *before, const float *got,
-                  int64_t ldc) {
+static void check(const char *what, gs_gemm_type type, bool trans, bool accumulate, int64_t m,
+                  int64_t n, int64_t k, const void *a, int64_t lda, const void *b,
+                  int64_t ldb, const float *before, const float *got, int64_t ldc) {
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++) {
-            double start = accumulate ? (double)before[i * ldc + j] : 0, sum = start, size = fabs(start);
+            double start = accumulate ? (double)before[i * ldc + j] : 0, sum = start,
+                   size = fabs(start);
             for (int64_t l = 0; l < k; l++) {
-                double p = element(type, a, i * lda + l) * element(type, b, trans ? j * ldb + l : l * ldb + j);
+                double p = element(type, a, i * lda + l) *
+                           element(type, b, trans ? j * ldb + l : l * ldb + j);
                 sum += p;
                 size += fabs(p);
             }
-            double bound = (double)(k + 2) * 0x1p-24 * size, error = fabs((double)got[i * ldc + j] - sum);
+            double bound = (double)(k + 2) * 0x1p-24 * size,
+                   error = fabs((double)got[i * ldc + j] - sum);
             if (!(error <= bound))
-                fail_msg("%s %s %lld x %lld x %lld: c[%lld,%lld] = %g, not %g", what, type ? "bf16" : "f32",
-                         (long long)m, (long long)n, (long long)k, (long long)i, (long long)j,
-                         (double)got[i * ldc + j], sum);
+                fail_msg("%s %s %lld x %lld x %lld: c[%lld,%lld] = %g, not %g", what,
+                         type ? "bf16" : "f32", (long long)m, (long long)n, (long long)k,
+                         (long long)i, (long long)j, (double)got[i * ldc + j], sum);
         }
     }
 }
@@ -51,13 +55,15 @@ static float *patterned(int64_t count) {
     return c;
 }
 
-static void gaps_are_untouched(const float *before, const float *after, int64_t m, int64_t n, int64_t ldc) {
+static void gaps_are_untouched(const float *before, const float *after, int64_t m, int64_t n,
+                               int64_t ldc) {
     for (int64_t i = 0; i < m; i++)
-        assert_memory_equal(before + i * ldc + n, after + i * ldc + n, (size_t)(ldc - n) * sizeof *after);
+        assert_memory_equal(before + i * ldc + n, after + i * ldc + n,
+                            (size_t)(ldc - n) * sizeof *after);
 }
 
-static void one_run(gs_team *team, gs_gemm_type type, int64_t m, int64_t n, int64_t k, int64_t gap_a, int64_t gap_c,
-                    bool may_borrow) {
+static void one_run(gs_team *team, gs_gemm_type type, int64_t m, int64_t n, int64_t k,
+                    int64_t gap_a, int64_t gap_c, bool may_borrow) {
     uint64_t seed = (uint64_t)(m * 31 + n * 7 + k);
     gs_error err = {0};
     void *w = matrix(type, n * k, &seed), *a = matrix(type, m * (k + gap_a), &seed);
@@ -66,9 +72,12 @@ static void one_run(gs_team *team, gs_gemm_type type, int64_t m, int64_t n, int6
     memcpy(original, w, (size_t)(n * k) * (type == GS_GEMM_BF16 ? 2 : 4));
     gs_gemm_weight *weight;
     bool borrowed = true;
-    assert_ok(gs_gemm_weight_create(type, n, k, w, team, may_borrow ? &borrowed : NULL, &weight, &err), &err);
+    assert_ok(gs_gemm_weight_create(type, n, k, w, team, may_borrow ? &borrowed : NULL,
+                                    &weight, &err),
+              &err);
     /* what was not borrowed may go */
-    if (!may_borrow || !borrowed) memset(w, 0xff, (size_t)(n * k) * (type == GS_GEMM_BF16 ? 2 : 4));
+    if (!may_borrow || !borrowed)
+        memset(w, 0xff, (size_t)(n * k) * (type == GS_GEMM_BF16 ? 2 : 4));
     assert_true(gs_gemm_weight_bytes(weight) > 0);
     assert_ok(gs_gemm_run(team, weight, m, a, k + gap_a, c, n + gap_c, &err), &err);
     check("run", type, true, false, m, n, k, a, k + gap_a, original, k, NULL, c, n + gap_c);
@@ -83,9 +92,10 @@ static void one_run(gs_team *team, gs_gemm_type type, int64_t m, int64_t n, int6
 
 static void a_weight_multiplies_any_number_of_rows(void **state) {
     (void)state;
-    static const int64_t shapes[][3] = {{1, 1, 1},    {1, 64, 64},   {3, 1, 5},     {64, 64, 64},  {65, 17, 33},
-                                        {63, 65, 1},  {128, 1, 128}, {130, 192, 48}, {5, 1100, 31}, {64, 576, 96},
-                                        {100, 100, 100}, {257, 40, 72}, {300, 33, 7}, {2, 128, 576}};
+    static const int64_t shapes[][3] = {
+        {1, 1, 1},       {1, 64, 64},   {3, 1, 5},      {64, 64, 64},  {65, 17, 33},
+        {63, 65, 1},     {128, 1, 128}, {130, 192, 48}, {5, 1100, 31}, {64, 576, 96},
+        {100, 100, 100}, {257, 40, 72}, {300, 33, 7},   {2, 128, 576}};
     gs_team *team;
     gs_error err = {0};
     assert_ok(gs_team_create(NULL, 2, &team, &err), &err);
@@ -122,7 +132,8 @@ static void results_do_not_depend_on_the_team(void **state) {
             int64_t m = shapes[i][0], n = shapes[i][1], k = shapes[i][2];
             uint64_t seed = 11;
             gs_error err = {0};
-            void *w = matrix((gs_gemm_type)type, n * k, &seed), *a = matrix((gs_gemm_type)type, m * k, &seed);
+            void *w = matrix((gs_gemm_type)type, n * k, &seed),
+                 *a = matrix((gs_gemm_type)type, m * k, &seed);
             float *c[4];
             for (int threads = 0; threads <= 3; threads++) {
                 gs_team *team = NULL;
@@ -130,7 +141,9 @@ static void results_do_not_depend_on_the_team(void **state) {
                 c[threads] = patterned(m * n);
                 if (threads) assert_ok(gs_team_create(NULL, threads, &team, &err), &err);
                 bool borrowed;
-                assert_ok(gs_gemm_weight_create((gs_gemm_type)type, n, k, w, team, &borrowed, &weight, &err), &err);
+                assert_ok(gs_gemm_weight_create((gs_gemm_type)type, n, k, w, team, &borrowed,
+                                                &weight, &err),
+                          &err);
                 for (int again = 0; again < 2; again++)
                     assert_ok(gs_gemm_run(team, weight, m, a, k, c[threads], n, &err), &err);
                 gs_gemm_weight_destroy(weight);
@@ -144,18 +157,21 @@ static void results_do_not_depend_on_the_team(void **state) {
     }
 }
 
-static void one_block(gs_gemm_type type, bool trans, bool accumulate, int64_t m, int64_t n, int64_t k,
-                      const int64_t gaps[3]) {
+static void one_block(gs_gemm_type type, bool trans, bool accumulate, int64_t m, int64_t n,
+                      int64_t k, const int64_t gaps[3]) {
     uint64_t seed = (uint64_t)(m + n * 3 + k * 5);
     int64_t lda = k + gaps[0], ldb = (trans ? k : n) + gaps[1], ldc = n + gaps[2];
     gs_error err = {0};
     void *a = matrix(type, m * lda, &seed), *b = matrix(type, (trans ? n : k) * ldb, &seed);
-    float *before = patterned(m * ldc), *c = patterned(m * ldc), *reference = patterned(m * ldc);
-    assert_ok(gs_gemm_block(type, trans, accumulate, m, n, k, a, lda, b, ldb, c, ldc, &err), &err);
+    float *before = patterned(m * ldc), *c = patterned(m * ldc),
+          *reference = patterned(m * ldc);
+    assert_ok(gs_gemm_block(type, trans, accumulate, m, n, k, a, lda, b, ldb, c, ldc, &err),
+              &err);
     check("block", type, trans, accumulate, m, n, k, a, lda, b, ldb, before, c, ldc);
     gaps_are_untouched(before, c, m, n, ldc);
     gs_gemm_reference(type, trans, accumulate, m, n, k, a, lda, b, ldb, reference, ldc);
-    check("reference", type, trans, accumulate, m, n, k, a, lda, b, ldb, before, reference, ldc);
+    check("reference", type, trans, accumulate, m, n, k, a, lda, b, ldb, before, reference,
+          ldc);
     free(a);
     free(b);
     free(before);
@@ -165,13 +181,16 @@ static void one_block(gs_gemm_type type, bool trans, bool accumulate, int64_t m,
 
 static void blocks_take_any_strides(void **state) {
     (void)state;
-    static const int64_t shapes[][3] = {{1, 1, 1}, {1, 17, 64}, {17, 1, 9}, {16, 16, 1}, {33, 65, 31}, {192, 256, 64}, {64, 64, 250}};
-    static const int64_t gaps[][3] = {{0, 0, 0}, {1, 0, 0}, {0, 3, 0}, {0, 0, 5}, {7, 128, 1}};
+    static const int64_t shapes[][3] = {{1, 1, 1},    {1, 17, 64},  {17, 1, 9},
+                                        {16, 16, 1},  {33, 65, 31}, {192, 256, 64},
+                                        {64, 64, 250}};
+    static const int64_t gaps[][3] = {
+        {0, 0, 0}, {1, 0, 0}, {0, 3, 0}, {0, 0, 5}, {7, 128, 1}};
     for (int bits = 0; bits < 8; bits++)
         for (size_t i = 0; i < GS_COUNTOF(shapes); i++)
             for (size_t j = 0; j < GS_COUNTOF(gaps); j++)
-                one_block(bits & 1 ? GS_GEMM_BF16 : GS_GEMM_F32, (bits & 2) != 0, (bits & 4) != 0, shapes[i][0],
-                          shapes[i][1], shapes[i][2], gaps[j]);
+                one_block(bits & 1 ? GS_GEMM_BF16 : GS_GEMM_F32, (bits & 2) != 0,
+                          (bits & 4) != 0, shapes[i][0], shapes[i][1], shapes[i][2], gaps[j]);
 }
 
 /* More shapes than the cache of products holds, twice, so that they are evicted and remade. */
@@ -179,7 +198,8 @@ static void many_shapes_pass_through_the_cache(void **state) {
     (void)state;
     static const int64_t gaps[3] = {0, 0, 0};
     for (int round = 0; round < 2; round++)
-        for (int64_t i = 1; i <= 300; i++) one_block(GS_GEMM_F32, true, false, 1 + i % 3, i, 1 + i % 5, gaps);
+        for (int64_t i = 1; i <= 300; i++)
+            one_block(GS_GEMM_F32, true, false, 1 + i % 3, i, 1 + i % 5, gaps);
 }
 
 static void nothing_to_do_is_fine(void **state) {
@@ -204,13 +224,18 @@ static void impossible_sizes_are_refused(void **state) {
     gs_error err = {0};
     float a[4] = {1, 2, 3, 4}, c[4];
     gs_gemm_weight *w;
-    assert_fails(gs_gemm_weight_create(GS_GEMM_F32, 0, 2, a, NULL, NULL, &w, &err), GS_E_INVALID, &err);
+    assert_fails(gs_gemm_weight_create(GS_GEMM_F32, 0, 2, a, NULL, NULL, &w, &err),
+                 GS_E_INVALID, &err);
     assert_null(w);
-    assert_fails(gs_gemm_weight_create(GS_GEMM_F32, INT64_MAX, INT64_MAX, a, NULL, NULL, &w, &err), GS_E_INVALID,
-                 &err);
-    assert_fails(gs_gemm_block(GS_GEMM_F32, true, false, 2, 2, 2, a, 1, a, 2, c, 2, &err), GS_E_INVALID, &err);
-    assert_fails(gs_gemm_block(GS_GEMM_F32, false, false, 2, 2, 2, a, 2, a, 1, c, 2, &err), GS_E_INVALID, &err);
-    assert_fails(gs_gemm_block(GS_GEMM_F32, false, false, -1, 2, 2, a, 2, a, 2, c, 2, &err), GS_E_INVALID, &err);
+    assert_fails(
+        gs_gemm_weight_create(GS_GEMM_F32, INT64_MAX, INT64_MAX, a, NULL, NULL, &w, &err),
+        GS_E_INVALID, &err);
+    assert_fails(gs_gemm_block(GS_GEMM_F32, true, false, 2, 2, 2, a, 1, a, 2, c, 2, &err),
+                 GS_E_INVALID, &err);
+    assert_fails(gs_gemm_block(GS_GEMM_F32, false, false, 2, 2, 2, a, 2, a, 1, c, 2, &err),
+                 GS_E_INVALID, &err);
+    assert_fails(gs_gemm_block(GS_GEMM_F32, false, false, -1, 2, 2, a, 2, a, 2, c, 2, &err),
+                 GS_E_INVALID, &err);
     assert_ok(gs_gemm_weight_create(GS_GEMM_F32, 2, 2, a, NULL, NULL, &w, &err), &err);
     assert_fails(gs_gemm_run(NULL, w, 1, a, 1, c, 2, &err), GS_E_INVALID, &err);
     assert_fails(gs_gemm_run(NULL, w, 1, a, 2, c, 1, &err), GS_E_INVALID, &err);
@@ -223,14 +248,16 @@ static void running_out_of_memory_is_an_error(void **state) {
     enum { M = 70, N = 48, K = 40 };
     uint64_t seed = 3;
     for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++) {
-        void *a = matrix((gs_gemm_type)type, M * (K + 1), &seed), *w = matrix((gs_gemm_type)type, N * K, &seed);
+        void *a = matrix((gs_gemm_type)type, M * (K + 1), &seed),
+             *w = matrix((gs_gemm_type)type, N * K, &seed);
         float *c = patterned(M * N);
         bool done = false;
         for (int64_t fail = 0; !done && fail < 100; fail++) {
             gs_error err = {0};
             gs_gemm_weight *weight;
             gs_mem_fail_after(fail);
-            gs_status status = gs_gemm_weight_create((gs_gemm_type)type, N, K, w, NULL, NULL, &weight, &err);
+            gs_status status =
+                gs_gemm_weight_create((gs_gemm_type)type, N, K, w, NULL, NULL, &weight, &err);
             if (status == GS_OK) status = gs_gemm_run(NULL, weight, M, a, K + 1, c, N, &err);
             gs_mem_fail_after(-1);
             gs_gemm_weight_destroy(weight);
@@ -246,7 +273,8 @@ static void running_out_of_memory_is_an_error(void **state) {
 
 static void the_backend_has_a_name(void **state) {
     (void)state;
-    assert_true(strlen(gs_gemm_backend(GS_GEMM_F32)) > 0 && strlen(gs_gemm_backend(GS_GEMM_BF16)) > 0);
+    assert_true(strlen(gs_gemm_backend(GS_GEMM_F32)) > 0 &&
+                strlen(gs_gemm_backend(GS_GEMM_BF16)) > 0);
     print_message("%s; %s\n", gs_gemm_backend(GS_GEMM_F32), gs_gemm_backend(GS_GEMM_BF16));
     const char *forced = getenv("GSTICK_GEMM");
     if (forced) assert_non_null(strcasestr(gs_gemm_backend(GS_GEMM_F32), forced));

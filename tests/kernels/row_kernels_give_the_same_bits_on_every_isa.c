@@ -5,19 +5,23 @@
 #include <tests/kernels/guarded.h>
 #include <tests/kernels/isa_level.h>
 
-static const int64_t lengths[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,  11,  12,  13,  14,   15,   16,
-                                  17, 18, 23, 31, 32, 33, 34, 39, 40, 41, 47,  48,  49,  63,  64,   65,   95,
-                                  96, 97, 127, 128, 129, 192, 576, 577, 1000, 1536, 4099};
+static const int64_t lengths[] = {0,   1,   2,   3,   4,   5,   6,    7,    8,   9,  10, 11,
+                                  12,  13,  14,  15,  16,  17,  18,   23,   31,  32, 33, 34,
+                                  39,  40,  41,  47,  48,  49,  63,   64,   65,  95, 96, 97,
+                                  127, 128, 129, 192, 576, 577, 1000, 1536, 4099};
 
 /* What makes up a row. */
 typedef enum fill { RANDOM, WIDE, SPECIAL, TIES, ZERO, TINY, FILLS } fill;
 
 static float special(uint64_t r) {
-    static const uint32_t bits[] = {
-        0x00000000, 0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, /* 0 inf NaN */
-        0xff812345, 0x00000001, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0xff7fffff, /* limits */
-        0x477fefff, 0x477ff000, 0x477fe000, 0x38800000, 0x387fffff, 0x33000000, 0x33000001, /* f16 edges */
-        0x3f808000, 0x3f818000, 0x3f808001, 0x7f7f8000, 0x3f800000, 0xbf800000, 0x42fe0000};
+    static const uint32_t bits[] = {0x00000000, 0x80000000, 0x7f800000, 0xff800000,
+                                    0x7fc00000, 0xffc00000, 0x7f800001, /* 0 inf NaN */
+                                    0xff812345, 0x00000001, 0x80000001, 0x007fffff,
+                                    0x00800000, 0x7f7fffff, 0xff7fffff, /* limits */
+                                    0x477fefff, 0x477ff000, 0x477fe000, 0x38800000,
+                                    0x387fffff, 0x33000000, 0x33000001, /* f16 edges */
+                                    0x3f808000, 0x3f818000, 0x3f808001, 0x7f7f8000,
+                                    0x3f800000, 0xbf800000, 0x42fe0000};
     float x;
     memcpy(&x, &bits[r % GS_COUNTOF(bits)], sizeof x);
     return x;
@@ -63,13 +67,13 @@ static void row_free(row *r) {
     guarded_free(&r->want);
 }
 
-static void same_bytes(const char *kernel, const gs_kernels *k, const row *r, const void *got, const void *want,
-                       size_t bytes) {
+static void same_bytes(const char *kernel, const gs_kernels *k, const row *r, const void *got,
+                       const void *want, size_t bytes) {
     if (memcmp(got, want, bytes) == 0) return;
     size_t i = 0;
     while (((const char *)got)[i] == ((const char *)want)[i]) i++;
-    fail_msg("%s on %s differs from scalar at byte %zu of %zu (n = %lld, fill %d)", kernel, gs_isa_name(k->isa), i,
-             bytes, (long long)r->n, (int)r->f);
+    fail_msg("%s on %s differs from scalar at byte %zu of %zu (n = %lld, fill %d)", kernel,
+             gs_isa_name(k->isa), i, bytes, (long long)r->n, (int)r->f);
 }
 
 /* NaN may carry another sign or payload where it comes out of arithmetic. */
@@ -78,7 +82,8 @@ static void one_nan(float *x, int64_t n) {
         if (isnan(x[i])) x[i] = NAN;
 }
 
-typedef void each_fn(const gs_kernels *k, const gs_kernels *scalar, int64_t n, fill f, uint64_t seed);
+typedef void each_fn(const gs_kernels *k, const gs_kernels *scalar, int64_t n, fill f,
+                     uint64_t seed);
 
 static void for_each_level(each_fn *each) {
     const gs_kernels *scalar = gs_kernels_for(GS_ISA_SCALAR);
@@ -89,11 +94,13 @@ static void for_each_level(each_fn *each) {
         if (!k) continue;
         assert_int_equal(k->isa, isa);
         for (size_t i = 0; i < GS_COUNTOF(lengths); i++)
-            for (int f = 0; f < FILLS; f++) each(k, scalar, lengths[i], (fill)f, (uint64_t)(lengths[i] * 7 + f));
+            for (int f = 0; f < FILLS; f++)
+                each(k, scalar, lengths[i], (fill)f, (uint64_t)(lengths[i] * 7 + f));
     }
 }
 
-static void conversions(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f, uint64_t seed) {
+static void conversions(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
+                        uint64_t seed) {
     row r = row_make(n, 2, f, seed);
     k->convert_f32_bf16(n, r.a.data, r.got.data);
     s->convert_f32_bf16(n, r.a.data, r.want.data);
@@ -131,7 +138,8 @@ static void all_65536_halves_widen_alike(void **state) {
     free(want);
 }
 
-static void widening(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f, uint64_t seed) {
+static void widening(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
+                     uint64_t seed) {
     if (f != RANDOM) return;
     row r = row_make(n, 4, f, seed);
     guarded in = guarded_alloc((size_t)n * 2);
@@ -151,7 +159,8 @@ static void widening_keeps_to_the_row(void **state) {
     for_each_level(widening);
 }
 
-static void quantizing(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f, uint64_t seed) {
+static void quantizing(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
+                       uint64_t seed) {
     static const float scales[] = {1.0f, 0.03125f, 0.017f, 3.1e-5f, 0x1p-126f, 3e38f};
     row r = row_make(n, 1, f, seed);
     row y = row_make(n, 4, ZERO, seed);
@@ -172,7 +181,8 @@ static void quantization_agrees(void **state) {
     for_each_level(quantizing);
 }
 
-static void reductions(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f, uint64_t seed) {
+static void reductions(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
+                       uint64_t seed) {
     row r = row_make(n, 4, f, seed);
     float got[2] = {k->absmax_f32(n, r.a.data), k->max_f32(n, r.a.data)};
     float want[2] = {s->absmax_f32(n, r.a.data), s->max_f32(n, r.a.data)};
@@ -185,20 +195,21 @@ static void maxima_agree(void **state) {
     for_each_level(reductions);
 }
 
-static void arithmetic(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f, uint64_t seed) {
+static void arithmetic(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
+                       uint64_t seed) {
     row r = row_make(n, 4, f, seed);
     size_t bytes = (size_t)n * 4;
-#define BOTH(name, ...)                                                                          \
-    do {                                                                                         \
-        const gs_kernels *t = k;                                                                 \
-        float *out = r.got.data;                                                                 \
-        t->name(__VA_ARGS__);                                                                    \
-        t = s;                                                                                   \
-        out = r.want.data;                                                                       \
-        t->name(__VA_ARGS__);                                                                    \
-        one_nan(r.got.data, n);                                                                  \
-        one_nan(r.want.data, n);                                                                 \
-        same_bytes(#name, k, &r, r.got.data, r.want.data, bytes);                                \
+#define BOTH(name, ...) \
+    do { \
+        const gs_kernels *t = k; \
+        float *out = r.got.data; \
+        t->name(__VA_ARGS__); \
+        t = s; \
+        out = r.want.data; \
+        t->name(__VA_ARGS__); \
+        one_nan(r.got.data, n); \
+        one_nan(r.want.data, n); \
+        same_bytes(#name, k, &r, r.got.data, r.want.data, bytes); \
     } while (0)
     BOTH(add_f32, n, r.a.data, r.b.data, out);
     BOTH(scale_f32, n, r.a.data, 0.7f, out);
@@ -216,7 +227,8 @@ static void arithmetic_agrees(void **state) {
     for_each_level(arithmetic);
 }
 
-static void rotating(const gs_kernels *k, const gs_kernels *s, int64_t half, fill f, uint64_t seed) {
+static void rotating(const gs_kernels *k, const gs_kernels *s, int64_t half, fill f,
+                     uint64_t seed) {
     row r = row_make(half, 8, f, seed);
     for (int64_t i = 0; i < 2 * half; i++)
         ((float *)r.got.data)[i] = ((float *)r.want.data)[i] = value(f, &seed);
@@ -233,21 +245,25 @@ static void rotary_embedding_agrees(void **state) {
     for_each_level(rotating);
 }
 
-static bool same_or_nan(double a, double b) { return (isnan(a) && isnan(b)) || memcmp(&a, &b, sizeof a) == 0; }
+static bool same_or_nan(double a, double b) {
+    return (isnan(a) && isnan(b)) || memcmp(&a, &b, sizeof a) == 0;
+}
 
-static void exponential_sums(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f, uint64_t seed) {
+static void exponential_sums(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
+                             uint64_t seed) {
     row r = row_make(n, 2, f, seed);
     float a = k->exp_sum_bf16(n, r.a.data, 2.0f, r.got.data);
     float b = s->exp_sum_bf16(n, r.a.data, 2.0f, r.want.data);
     assert_true(same_or_nan((double)a, (double)b));
-    if (f != SPECIAL) same_bytes("exp_sum_bf16", k, &r, r.got.data, r.want.data, (size_t)n * 2);
+    if (f != SPECIAL)
+        same_bytes("exp_sum_bf16", k, &r, r.got.data, r.want.data, (size_t)n * 2);
     double got[3] = {1, 2, 3}, want[3] = {1, 2, 3};
     k->kl_block_f32(n, r.a.data, 4.0f, r.b.data, 3.5f, got);
     s->kl_block_f32(n, r.a.data, 4.0f, r.b.data, 3.5f, want);
     for (int i = 0; i < 3; i++)
         if (!same_or_nan(got[i], want[i]))
-            fail_msg("kl_block_f32 on %s: out[%d] = %a, scalar %a (n = %lld, fill %d)", gs_isa_name(k->isa), i, got[i],
-                     want[i], (long long)n, (int)f);
+            fail_msg("kl_block_f32 on %s: out[%d] = %a, scalar %a (n = %lld, fill %d)",
+                     gs_isa_name(k->isa), i, got[i], want[i], (long long)n, (int)f);
     row_free(&r);
 }
 
@@ -264,16 +280,19 @@ static void operations_work_in_place(void **state) {
         if (!k) continue;
         row r = row_make(N, 4, RANDOM, 5);
         float x[N], want[N];
-#define IN_PLACE(call_out, call_x)                                                               \
-    memcpy(x, r.a.data, sizeof x);                                                               \
-    call_out;                                                                                    \
-    call_x;                                                                                      \
+#define IN_PLACE(call_out, call_x) \
+    memcpy(x, r.a.data, sizeof x); \
+    call_out; \
+    call_x; \
     assert_memory_equal(x, want, sizeof x)
         IN_PLACE(k->add_f32(N, r.a.data, r.b.data, want), k->add_f32(N, x, r.b.data, x));
         IN_PLACE(k->add_f32(N, r.b.data, r.a.data, want), k->add_f32(N, r.b.data, x, x));
-        IN_PLACE(k->swiglu_f32(N, r.a.data, r.b.data, want), k->swiglu_f32(N, x, r.b.data, x));
-        IN_PLACE(k->swiglu_f32(N, r.b.data, r.a.data, want), k->swiglu_f32(N, r.b.data, x, x));
-        IN_PLACE(k->rmsnorm_f32(N, r.a.data, r.b.data, 0.1f, want), k->rmsnorm_f32(N, x, r.b.data, 0.1f, x));
+        IN_PLACE(k->swiglu_f32(N, r.a.data, r.b.data, want),
+                 k->swiglu_f32(N, x, r.b.data, x));
+        IN_PLACE(k->swiglu_f32(N, r.b.data, r.a.data, want),
+                 k->swiglu_f32(N, r.b.data, x, x));
+        IN_PLACE(k->rmsnorm_f32(N, r.a.data, r.b.data, 0.1f, want),
+                 k->rmsnorm_f32(N, x, r.b.data, 0.1f, x));
         IN_PLACE(k->exp_sum_f32(N, r.a.data, 1, want), k->exp_sum_f32(N, x, 1, x));
         IN_PLACE(k->relu_f32(N, r.a.data, want), k->relu_f32(N, x, x));
         IN_PLACE(k->scale_f32(N, r.a.data, 3, want), k->scale_f32(N, x, 3, x));
@@ -300,10 +319,12 @@ static void the_scalar_kernels_do_what_the_header_says(void **state) {
     assert_true(y[0] == 64.0f && y[1] == -63.5f);
     assert_true(k->absmax_f32(0, x) == 0 && k->absmax_f32(8, x) == 300);
     assert_true(isnan(k->absmax_f32(3, odd)) && isinf(k->absmax_f32(2, odd + 1)));
-    assert_true(k->max_f32(0, x) == -INFINITY && k->max_f32(3, odd) == INFINITY && k->max_f32(7, x) == 300);
+    assert_true(k->max_f32(0, x) == -INFINITY && k->max_f32(3, odd) == INFINITY &&
+                k->max_f32(7, x) == 300);
     const float v[2] = {3, 4}, w[2] = {1, 2};
     k->rmsnorm_f32(2, v, w, 0, y); /* r = 1/sqrt(12.5) */
-    assert_true(fabs((double)y[0] - 3 / sqrt(12.5)) <= 1e-6 && fabs((double)y[1] - 8 / sqrt(12.5)) <= 1e-6);
+    assert_true(fabs((double)y[0] - 3 / sqrt(12.5)) <= 1e-6 &&
+                fabs((double)y[1] - 8 / sqrt(12.5)) <= 1e-6);
     float head[2] = {3, 4};
     const float cosine = 0.5f, sine = 0.25f;
     k->rope_f32(1, &cosine, &sine, head);
