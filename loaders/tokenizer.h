@@ -2,11 +2,13 @@
  *   tokenizer.json   byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM, DeepSeek ...) with its
  *                    pre-tokenizer sequence and added tokens; also BPE with Metaspace/Prepend
  *                    and byte fallback (Llama-2 style);
- *   tokenizer.model  SentencePiece (the library);
+ *   tokenizer.model  SentencePiece (the library; BPE, unigram, words, characters);
  *   GGUF             tokenizer.ggml.model "gpt2" (BPE, pre-tokenizer by tokenizer.ggml.pre)
  *                    and "llama" (SentencePiece).
- * Encoding is deterministic and thread safe; input that is not valid UTF-8 is refused
- * (GS_E_FORMAT) unless stated. One row a kind in a table: encode, destroy.
+ * Ids are those of the original libraries, or there is an error: a part of tokenizer.json, a
+ * construct of a regular expression or a pre-tokenizer's name that is not known exactly is
+ * GS_E_UNSUPPORTED and named. Encoding is deterministic; a tokenizer is read-only and used
+ * by any number of threads. Text that is not valid UTF-8 is refused (GS_E_FORMAT).
  */
 #ifndef GS_LOADERS_TOKENIZER_H
 #define GS_LOADERS_TOKENIZER_H
@@ -19,28 +21,38 @@ typedef struct gs_tokenizer gs_tokenizer;
 typedef enum gs_bos_mode { GS_BOS_AUTO, GS_BOS_ALWAYS, GS_BOS_NEVER } gs_bos_mode;
 
 /* path: a directory (tokenizer.json preferred, then tokenizer.model), such a file itself, or
- * a .gguf file. tokenizer_config.json beside it is read for add_bos_token. */
+ * a .gguf file. tokenizer_config.json beside it is read for add_bos_token and bos_token. */
 gs_status gs_tokenizer_open(const char *path, gs_tokenizer **out, gs_error *err) GS_NODISCARD;
-gs_status gs_tokenizer_from_gguf(const gs_gguf *g, gs_tokenizer **out, gs_error *err) GS_NODISCARD;
+gs_status gs_tokenizer_from_gguf(const gs_gguf *g, gs_tokenizer **out,
+                                 gs_error *err) GS_NODISCARD;
 /* tokenizer.json text (fuzzing, tests). */
-gs_status gs_tokenizer_from_json(const char *text, size_t len, gs_tokenizer **out, gs_error *err) GS_NODISCARD;
+gs_status gs_tokenizer_from_json(const char *text, size_t len, gs_tokenizer **out,
+                                 gs_error *err) GS_NODISCARD;
 void gs_tokenizer_destroy(gs_tokenizer *t);
 
-const char *gs_tokenizer_kind(const gs_tokenizer *t); /* "byte-level BPE", "SentencePiece BPE", ... */
-int64_t gs_tokenizer_vocab(const gs_tokenizer *t);    /* ids are below this */
-int32_t gs_tokenizer_bos(const gs_tokenizer *t);      /* -1 when there is none */
-/* Whether the tokenizer's own configuration puts a BOS first. */
+/* "byte-level BPE", "SentencePiece BPE", ...; static text */
+const char *gs_tokenizer_kind(const gs_tokenizer *t);
+int64_t gs_tokenizer_vocab(const gs_tokenizer *t); /* ids are below this */
+int32_t gs_tokenizer_bos(const gs_tokenizer *t);   /* -1 when there is none */
+/* Whether the tokenizer's own configuration puts a BOS first: add_bos_token of
+ * tokenizer_config.json or GGUF, else the template of tokenizer.json; SentencePiece models and
+ * GGUF kinds that say nothing follow their usual default. */
 bool gs_tokenizer_adds_bos(const gs_tokenizer *t);
 
-/* ids (gs_free) of the text, BOS by `bos`. Special/added tokens in the text are recognised
- * when parse_special, else encoded as plain text. Long texts are cut at pre-token boundaries
- * and worked on by the team of cx; the result does not depend on it. cx may be NULL. */
+/* ids (gs_free) of the text, BOS by `bos`; an EOS is never added. Added tokens in the text are
+ * recognised: those marked special (control pieces of SentencePiece and GGUF) only when
+ * parse_special, else they are plain text; the others (user-defined pieces) always, as in
+ * Hugging Face's tokenizers and llama.cpp. SentencePiece begins anew behind each, with its
+ * dummy space. Long texts of SentencePiece models are cut at spaces where that is exact and
+ * worked on by the team of cx; the result does not depend on it. Byte-pair models run on the
+ * calling thread. cx may be NULL. Texts from 512 MiB on are GS_E_INVALID. */
 gs_status gs_tokenizer_encode(const gs_tokenizer *t, gs_context *cx, const char *text, size_t len,
                               gs_bos_mode bos, bool parse_special, int32_t **ids, size_t *count,
                               gs_error *err) GS_NODISCARD;
 
 /* Files that the ecosystem can read, made from a GGUF vocabulary: "tokenizer.json" (BPE) or
- * "tokenizer.model" (SentencePiece) plus "tokenizer_config.json", written into dir. */
+ * "tokenizer.model" (SentencePiece) plus "tokenizer_config.json", written into dir (which
+ * exists). Read back they give the same ids. Each file appears whole or not at all. */
 gs_status gs_tokenizer_export_gguf(const gs_gguf *g, const char *dir, gs_error *err) GS_NODISCARD;
 
 #endif

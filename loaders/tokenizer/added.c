@@ -69,7 +69,8 @@ void gs_added_clear(gs_added *a) {
 }
 
 /* Longest token that begins at text[i]; its end, or 0. */
-static size_t longest_at(const gs_added *a, const char *text, size_t len, size_t i, int32_t *token) {
+static size_t longest_at(const gs_added *a, const char *text, size_t len, size_t i,
+                         int32_t *token) {
     size_t end = 0;
     int32_t node = a->first[(unsigned char)text[i]];
     if (!node) return 0;
@@ -90,8 +91,8 @@ static bool word_beside(const char *text, size_t len, size_t begin, size_t end) 
            (end < len && gs_char_is_word(gs_utf8_get(text + end, &n)));
 }
 
-bool gs_added_next(const gs_added *a, const char *text, size_t len, size_t *at, bool parse_special,
-                   gs_added_match *out) {
+bool gs_added_next(const gs_added *a, const char *text, size_t len, size_t *at,
+                   bool parse_special, gs_added_match *out) {
     if (a->count == 0) return false;
     /* the search itself goes on behind a token that does not count here */
     for (size_t i = *at; i < len;) {
@@ -102,7 +103,8 @@ bool gs_added_next(const gs_added *a, const char *text, size_t len, size_t *at, 
             continue;
         }
         const gs_added_token *t = &a->token[k];
-        if ((t->special && !parse_special) || (t->single_word && word_beside(text, len, i, end))) {
+        if ((t->special && !parse_special) ||
+            (t->single_word && word_beside(text, len, i, end))) {
             i = end;
             continue;
         }

@@ -44,7 +44,7 @@ typedef struct gs_added_match {
 
 /* The next token at or after *at, where the previous match ended; false when there is
  * none. *at moves on with it. text: valid UTF-8. */
-bool gs_added_next(const gs_added *a, const char *text, size_t len, size_t *at, bool parse_special,
-                   gs_added_match *out);
+bool gs_added_next(const gs_added *a, const char *text, size_t len, size_t *at,
+                   bool parse_special, gs_added_match *out);
 
 #endif

@@ -26,8 +26,9 @@ gs_status gs_bpe_reserve(gs_bpe *b, size_t merges, gs_error *err) {
 }
 
 static gs_status unknown_piece(const char *s, size_t len, int32_t rank, gs_error *err) {
-    return GS_FAIL(err, GS_E_FORMAT, "merge %d needs the piece '%.*s', which the vocabulary lacks",
-                   rank, (int)(len < 60 ? len : 60), s);
+    return GS_FAIL(err, GS_E_FORMAT,
+                   "merge %d needs the piece '%.*s', which the vocabulary lacks", rank,
+                   (int)(len < 60 ? len : 60), s);
 }
 
 gs_status gs_bpe_merge(gs_bpe *b, const char *left, size_t left_len, const char *right,

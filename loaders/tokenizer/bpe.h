@@ -47,6 +47,7 @@ typedef struct gs_bpe_run gs_bpe_run;
 gs_status gs_bpe_run_create(const gs_bpe *b, gs_bpe_run **out, gs_error *err) GS_NODISCARD;
 void gs_bpe_run_destroy(gs_bpe_run *r);
 /* Appends the ids of one word; len < 2^31. Short words are remembered for the run's life. */
-gs_status gs_bpe_word(gs_bpe_run *r, const char *word, size_t len, gs_ids *out, gs_error *err) GS_NODISCARD;
+gs_status gs_bpe_word(gs_bpe_run *r, const char *word, size_t len, gs_ids *out,
+                      gs_error *err) GS_NODISCARD;
 
 #endif

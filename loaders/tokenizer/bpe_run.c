@@ -69,7 +69,8 @@ void gs_bpe_run_destroy(gs_bpe_run *r) {
 
 /* ---- the symbols a word starts from */
 
-static gs_status push_byte_tokens(gs_bpe_run *r, const char *s, size_t n, bool *done, gs_error *err) {
+static gs_status push_byte_tokens(gs_bpe_run *r, const char *s, size_t n, bool *done,
+                                  gs_error *err) {
     *done = false;
     for (size_t k = 0; k < n; k++)
         if (r->bpe->byte_ids[(unsigned char)s[k]] < 0) return GS_OK;
@@ -250,7 +251,8 @@ static gs_status remember(gs_bpe_run *r, const char *word, size_t len, uint64_t 
                           const int32_t *ids, size_t n, gs_error *err) {
     if (r->cache_count >= CACHE_MOST) return GS_OK;
     if (2 * (r->cache_count + 1) > r->cache_cap) GS_TRY(grow_cache(r, err));
-    cached c = {hash, (uint32_t)r->keys.len, (uint32_t)r->cached_ids.n, (uint16_t)len, (uint16_t)n};
+    cached c = {hash, (uint32_t)r->keys.len, (uint32_t)r->cached_ids.n, (uint16_t)len,
+                (uint16_t)n};
     GS_TRY(gs_ids_reserve(&r->cached_ids, n, err));
     gs_strbuf_append(&r->keys, word, len);
     if (r->keys.failed) return gs_error_nomem(err, len);
@@ -264,7 +266,8 @@ static gs_status remember(gs_bpe_run *r, const char *word, size_t len, uint64_t 
 /* ---- a word */
 
 /* The piece that is the whole word, or -1. */
-static gs_status whole_word(gs_bpe_run *r, const char *word, size_t len, int32_t *id, gs_error *err) {
+static gs_status whole_word(gs_bpe_run *r, const char *word, size_t len, int32_t *id,
+                            gs_error *err) {
     if (!r->bpe->byte_level) {
         *id = gs_vocab_id(&r->bpe->vocab, word, len);
         return GS_OK;
@@ -298,6 +301,8 @@ gs_status gs_bpe_word(gs_bpe_run *r, const char *word, size_t len, gs_ids *out, 
     uint64_t hash = 0;
     const cached *hit = NULL;
     bool keep = len > 0 && len <= CACHED_BYTES;
+    if (len > INT32_MAX / 2)
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "one word of %zu bytes, at most %d", len, INT32_MAX / 2);
     if (keep) {
         hash = gs_hash64(word, len);
         hit = find_cached(r, word, len, hash);

@@ -25,7 +25,8 @@ static gs_status write_file(const char *dir, const char *name, const void *data,
     return status;
 }
 
-static gs_status write_text(const char *dir, const char *name, const gs_strbuf *text, gs_error *err) {
+static gs_status write_text(const char *dir, const char *name, const gs_strbuf *text,
+                            gs_error *err) {
     if (text->failed) return GS_FAIL(err, GS_E_NOMEM, "no memory for %s", name);
     return write_file(dir, name, gs_strbuf_text(text), text->len, err);
 }
@@ -52,7 +53,8 @@ static gs_status put_added(gs_strbuf *out, const gs_gguf_vocab *v, gs_error *err
         gs_gguf_str text;
         gs_piece_type type;
         GS_TRY(gs_gguf_vocab_piece(v, i, &text, &type, err));
-        if (type != GS_PIECE_CONTROL && type != GS_PIECE_UNKNOWN && type != GS_PIECE_USER) continue;
+        if (type != GS_PIECE_CONTROL && type != GS_PIECE_UNKNOWN && type != GS_PIECE_USER)
+            continue;
         gs_strbuf_printf(out, "%s\n    {\"id\": %lld, \"content\": ", comma, (long long)i);
         gs_strbuf_json(out, text.data, text.len);
         gs_strbuf_printf(out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
@@ -80,14 +82,16 @@ static gs_status put_post(gs_strbuf *out, const gs_gguf_vocab *v, const ends *e,
     GS_TRY(gs_gguf_vocab_piece(v, v->bos, &text, &type, err));
     gs_strbuf_json(&name, text.data, text.len);
     const char *bos = gs_strbuf_text(&name);
-    gs_strbuf_printf(out, "  \"post_processor\": {\"type\": \"Sequence\", \"processors\": [%s,\n", trim);
+    gs_strbuf_printf(out, "  \"post_processor\": {\"type\": \"Sequence\", \"processors\": [%s,\n",
+                     trim);
     gs_strbuf_printf(out, "    {\"type\": \"TemplateProcessing\", \"single\": [");
     gs_strbuf_printf(out, "{\"SpecialToken\": {\"id\": %s, \"type_id\": 0}}, ", bos);
     gs_strbuf_printf(out, "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}],\n     \"pair\": [");
     gs_strbuf_printf(out, "{\"SpecialToken\": {\"id\": %s, \"type_id\": 0}}, ", bos);
     gs_strbuf_printf(out, "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, ");
     gs_strbuf_printf(out, "{\"SpecialToken\": {\"id\": %s, \"type_id\": 1}}, ", bos);
-    gs_strbuf_printf(out, "{\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}],\n     \"special_tokens\": {");
+    gs_strbuf_printf(
+        out, "{\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}],\n     \"special_tokens\": {");
     gs_strbuf_printf(out, "%s: {\"id\": %s, \"ids\": [%lld], \"tokens\": [%s]}}}]},\n", bos, bos,
                      (long long)v->bos, bos);
     if (name.failed) out->failed = true;
@@ -95,11 +99,13 @@ static gs_status put_post(gs_strbuf *out, const gs_gguf_vocab *v, const ends *e,
     return GS_OK;
 }
 
-static gs_status put_model(gs_strbuf *out, const gs_gguf_vocab *v, const gs_pre *pre, gs_error *err) {
-    gs_strbuf_printf(out, "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null,\n"
-                          "    \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null,\n"
-                          "    \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": %s,\n"
-                          "    \"vocab\": {",
+static gs_status put_model(gs_strbuf *out, const gs_gguf_vocab *v, const gs_pre *pre,
+                           gs_error *err) {
+    gs_strbuf_printf(out,
+                     "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null,\n"
+                     "    \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null,\n"
+                     "    \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": %s,\n"
+                     "    \"vocab\": {",
                      pre->ignore_merges ? "true" : "false");
     for (int64_t i = 0; i < v->count; i++) {
         gs_gguf_str text;
@@ -124,7 +130,8 @@ static gs_status put_model(gs_strbuf *out, const gs_gguf_vocab *v, const gs_pre 
 
 static gs_status put_tokenizer_json(gs_strbuf *out, const gs_gguf_vocab *v, const gs_pre *pre,
                                     const ends *e, gs_error *err) {
-    gs_strbuf_puts(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
+    gs_strbuf_puts(out,
+                   "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
     GS_TRY(put_added(out, v, err));
     gs_strbuf_printf(out, "  \"normalizer\": %s,\n", pre->normalizer);
     gs_strbuf_printf(out, "  \"pre_tokenizer\": %s,\n", pre->pre_tokenizer);
@@ -165,7 +172,8 @@ static void put_max_length(gs_strbuf *out, const gs_gguf *g) {
     else gs_strbuf_puts(out, "  \"model_max_length\": 1000000000000000019884624838656,\n");
 }
 
-static gs_status put_config(gs_strbuf *out, const gs_gguf_vocab *v, const ends *e, gs_error *err) {
+static gs_status put_config(gs_strbuf *out, const gs_gguf_vocab *v, const ends *e,
+                            gs_error *err) {
     gs_gguf_str chat;
     gs_strbuf_puts(out, "{\n");
     put_flag(out, "add_bos_token", e->add_bos);
@@ -189,7 +197,8 @@ static gs_status put_config(gs_strbuf *out, const gs_gguf_vocab *v, const ends *
      * which is how the model file itself and llama.cpp read it */
     put_flag(out, "legacy", true);
     put_flag(out, "add_prefix_space", e->add_space);
-    gs_strbuf_puts(out, "  \"sp_model_kwargs\": {},\n  \"tokenizer_class\": \"LlamaTokenizer\"\n}\n");
+    gs_strbuf_puts(out,
+                   "  \"sp_model_kwargs\": {},\n  \"tokenizer_class\": \"LlamaTokenizer\"\n}\n");
     return GS_OK;
 }
 
@@ -215,7 +224,7 @@ gs_status gs_tokenizer_export_gguf(const gs_gguf *g, const char *dir, gs_error *
     gs_gguf_vocab v;
     gs_tokenizer *t;
     gs_strbuf text = {0};
-    ends e;
+    ends e = {0};
     /* what cannot be read back is not written */
     GS_TRY(gs_tokenizer_from_gguf(g, &t, err));
     gs_tokenizer_destroy(t);

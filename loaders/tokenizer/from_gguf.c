@@ -32,7 +32,8 @@ static gs_status read_pieces(gs_tokenizer *t, const gs_gguf_vocab *v, gs_error *
     for (int64_t i = 0; i < v->count; i++) {
         GS_TRY(gs_gguf_vocab_piece(v, i, &text, &type, err));
         GS_TRY(gs_vocab_add(&t->bpe.vocab, text.data, text.len, i, err));
-        if (type != GS_PIECE_CONTROL && type != GS_PIECE_UNKNOWN && type != GS_PIECE_USER) continue;
+        if (type != GS_PIECE_CONTROL && type != GS_PIECE_UNKNOWN && type != GS_PIECE_USER)
+            continue;
         const gs_added_token token = {.id = (int32_t)i, .special = type != GS_PIECE_USER};
         GS_TRY(gs_added_add(&t->added, text.data, text.len, &token, NULL, err));
     }
@@ -50,9 +51,11 @@ static gs_status read_merges(gs_bpe *b, const gs_gguf *g, gs_error *err) {
         const char *space = NULL;
         if (gs_gguf_array_string(g, "tokenizer.ggml.merges", i, &m) && m.len > 1)
             space = memchr(m.data + 1, ' ', m.len - 1);
-        if (!space) return GS_FAIL(err, GS_E_FORMAT, "merge %lld is not two pieces", (long long)i);
+        if (!space)
+            return GS_FAIL(err, GS_E_FORMAT, "merge %lld is not two pieces", (long long)i);
         size_t left = (size_t)(space - m.data);
-        GS_TRY(gs_bpe_merge(b, m.data, left, space + 1, m.len - left - 1, (int32_t)i, false, err));
+        GS_TRY(
+            gs_bpe_merge(b, m.data, left, space + 1, m.len - left - 1, (int32_t)i, false, err));
     }
     return GS_OK;
 }
@@ -95,7 +98,8 @@ static gs_status open_any(const gs_gguf *g, gs_tokenizer **out, gs_error *err) {
     if (gs_gguf_str_is(v.model, "gpt2")) GS_TRY(open_bpe(&v, out, err));
     else if (gs_gguf_str_is(v.model, "llama")) GS_TRY(open_spm(&v, out, err));
     else
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "tokenizer.ggml.model '%.*s', gpt2 and llama are known",
+        return GS_FAIL(err, GS_E_UNSUPPORTED,
+                       "tokenizer.ggml.model '%.*s', gpt2 and llama are known",
                        (int)(v.model.len < 40 ? v.model.len : 40), v.model.data);
     gs_gguf_bool(g, "tokenizer.ggml.add_bos_token", &(*out)->adds_bos);
     if ((*out)->adds_bos && (*out)->bos < 0)

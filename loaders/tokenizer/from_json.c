@@ -17,7 +17,8 @@ static gs_status refuse_affix(const cJSON *model, const char *key, gs_error *err
 static gs_status check_model(gs_bpe *b, const cJSON *model, const char **unk, gs_error *err) {
     const char *type = "BPE"; /* files of tokenizers < 0.8 do not say it */
     double dropout = 0;
-    if (!cJSON_IsObject(model)) return GS_FAIL(err, GS_E_FORMAT, "tokenizer.json without 'model'");
+    if (!cJSON_IsObject(model))
+        return GS_FAIL(err, GS_E_FORMAT, "tokenizer.json without 'model'");
     GS_TRY(gs_json_string(model, "type", &type, err));
     if (strcmp(type, "BPE") != 0)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "model type '%.40s', only BPE is known", type);
@@ -34,7 +35,8 @@ static gs_status check_model(gs_bpe *b, const cJSON *model, const char **unk, gs
 static gs_status read_vocab(gs_vocab *v, const cJSON *vocab, gs_error *err) {
     const cJSON *each;
     size_t pieces = 0, bytes = 0;
-    if (!cJSON_IsObject(vocab)) return GS_FAIL(err, GS_E_FORMAT, "model: 'vocab' is not an object");
+    if (!cJSON_IsObject(vocab))
+        return GS_FAIL(err, GS_E_FORMAT, "model: 'vocab' is not an object");
     cJSON_ArrayForEach(each, vocab) {
         pieces++;
         bytes += strlen(each->string);
@@ -43,7 +45,8 @@ static gs_status read_vocab(gs_vocab *v, const cJSON *vocab, gs_error *err) {
     cJSON_ArrayForEach(each, vocab) {
         int64_t id;
         if (!gs_json_is_int(each, &id))
-            return GS_FAIL(err, GS_E_FORMAT, "vocab: id of '%.60s' is not an integer", each->string);
+            return GS_FAIL(err, GS_E_FORMAT, "vocab: id of '%.60s' is not an integer",
+                           each->string);
         GS_TRY(gs_vocab_add(v, each->string, strlen(each->string), id, err));
     }
     return GS_OK;
@@ -73,7 +76,8 @@ static gs_status read_merge(gs_bpe *b, const cJSON *merge, int32_t rank, gs_erro
 static gs_status read_merges(gs_bpe *b, const cJSON *merges, gs_error *err) {
     const cJSON *each;
     int32_t rank = 0;
-    if (!cJSON_IsArray(merges)) return GS_FAIL(err, GS_E_FORMAT, "model: 'merges' is not an array");
+    if (!cJSON_IsArray(merges))
+        return GS_FAIL(err, GS_E_FORMAT, "model: 'merges' is not an array");
     GS_TRY(gs_bpe_reserve(b, (size_t)cJSON_GetArraySize(merges), err));
     cJSON_ArrayForEach(each, merges) GS_TRY(read_merge(b, each, rank++, err));
     return GS_OK;
@@ -107,7 +111,8 @@ static gs_status add_normalized(gs_tokenizer *t, const char *content, const gs_a
     bool existed = false;
     gs_status status = gs_normalizer_run(&t->normalizer, &content, &len, buffers, err);
     if (status == GS_OK && !len)
-        status = GS_FAIL(err, GS_E_UNSUPPORTED, "added token %d normalizes to nothing", token->id);
+        status =
+            GS_FAIL(err, GS_E_UNSUPPORTED, "added token %d normalizes to nothing", token->id);
     if (status == GS_OK)
         status = gs_added_add(&t->added_normalized, content, len, token, &existed, err);
     if (existed)
@@ -123,7 +128,8 @@ static gs_status read_added_token(gs_tokenizer *t, const cJSON *json, gs_error *
     int64_t id = -1;
     GS_TRY(gs_json_string(json, "content", &content, err));
     GS_TRY(gs_json_int(json, "id", &id, err));
-    if (!content || !*content) return GS_FAIL(err, GS_E_FORMAT, "added token %lld has no content", (long long)id);
+    if (!content || !*content)
+        return GS_FAIL(err, GS_E_FORMAT, "added token %lld has no content", (long long)id);
     int32_t known = gs_vocab_id(&t->bpe.vocab, content, strlen(content));
     if (known < 0) {
         GS_TRY(gs_vocab_take_id(&t->bpe.vocab, id, err));
@@ -160,17 +166,20 @@ static gs_status read_template(gs_tokenizer *t, const cJSON *json, gs_error *err
     const char *name = NULL;
     int64_t id;
     if (!cJSON_IsArray(single))
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "post_processor: template 'single' is not an array");
+        return GS_FAIL(err, GS_E_UNSUPPORTED,
+                       "post_processor: template 'single' is not an array");
     const cJSON *head = gs_json_get(single->child, "SpecialToken");
     if (!head) return GS_OK;
     GS_TRY(gs_json_string(head, "id", &name, err));
     const cJSON *entry = name ? gs_json_get(gs_json_get(json, "special_tokens"), name) : NULL;
     const cJSON *ids = gs_json_get(entry, "ids");
-    if (!cJSON_IsArray(ids) || !ids->child || ids->child->next || !gs_json_is_int(ids->child, &id))
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "post_processor: the template's first token is not one id");
+    if (!cJSON_IsArray(ids) || !ids->child || ids->child->next ||
+        !gs_json_is_int(ids->child, &id))
+        return GS_FAIL(err, GS_E_UNSUPPORTED,
+                       "post_processor: the template's first token is not one id");
     if (id < 0 || id >= t->vocab)
-        return GS_FAIL(err, GS_E_FORMAT, "post_processor: id %lld, vocabulary %lld", (long long)id,
-                       (long long)t->vocab);
+        return GS_FAIL(err, GS_E_FORMAT, "post_processor: id %lld, vocabulary %lld",
+                       (long long)id, (long long)t->vocab);
     t->bos = (int32_t)id;
     t->adds_bos = true;
     return GS_OK;
@@ -200,7 +209,8 @@ static gs_status check_first(const gs_tokenizer *t, gs_error *err) {
     }
     for (int i = 0; i < t->normalizer.count; i++) moved = moved || !t->normalizer.step[i].form;
     if (first && moved)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "Metaspace with prepend_scheme 'first' behind other changes");
+        return GS_FAIL(err, GS_E_UNSUPPORTED,
+                       "Metaspace with prepend_scheme 'first' behind other changes");
     return GS_OK;
 }
 
@@ -214,7 +224,8 @@ static gs_status read_all(gs_tokenizer *t, const cJSON *json, gs_error *err) {
     return read_post(t, gs_json_get(json, "post_processor"), err);
 }
 
-gs_status gs_tokenizer_from_json(const char *text, size_t len, gs_tokenizer **out, gs_error *err) {
+gs_status gs_tokenizer_from_json(const char *text, size_t len, gs_tokenizer **out,
+                                 gs_error *err) {
     cJSON *json;
     *out = NULL;
     GS_TRY(gs_json_parse(text, len, &json, err));

@@ -11,7 +11,8 @@ bool gs_gguf_str_is(gs_gguf_str s, const char *text) {
     return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
 }
 
-static gs_status special_id(const gs_gguf_vocab *v, const char *key, int64_t *out, gs_error *err) {
+static gs_status special_id(const gs_gguf_vocab *v, const char *key, int64_t *out,
+                            gs_error *err) {
     *out = -1;
     if (!gs_gguf_int(v->g, key, out)) return GS_OK;
     /* some converters write all ones for "none" */
@@ -38,7 +39,8 @@ gs_status gs_gguf_vocab_read(gs_gguf_vocab *v, const gs_gguf *g, gs_error *err) 
         return GS_FAIL(err, GS_E_FORMAT, "no tokenizer.ggml.model in this GGUF file");
     v->count = gs_gguf_array(g, "tokenizer.ggml.tokens", GS_GGUF_STRING);
     if (v->count < 1 || v->count > GS_VOCAB_MAX_ID)
-        return GS_FAIL(err, GS_E_FORMAT, "tokenizer.ggml.tokens: %lld strings", (long long)v->count);
+        return GS_FAIL(err, GS_E_FORMAT, "tokenizer.ggml.tokens: %lld strings",
+                       (long long)v->count);
     GS_TRY(list(v, "tokenizer.ggml.token_type", GS_GGUF_I32, &v->types, err));
     GS_TRY(list(v, "tokenizer.ggml.scores", GS_GGUF_F32, &v->scores, err));
     GS_TRY(special_id(v, "tokenizer.ggml.bos_token_id", &v->bos, err));

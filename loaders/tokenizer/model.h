@@ -52,6 +52,7 @@ gs_status gs_tok_apply_config(gs_tokenizer *t, const char *dir, gs_error *err) G
 int32_t gs_tok_find(const gs_tokenizer *t, const char *text, size_t len);
 
 /* ModelProto bytes of SentencePiece. */
-gs_status gs_tok_from_spm(const uint8_t *proto, size_t len, gs_tokenizer **out, gs_error *err) GS_NODISCARD;
+gs_status gs_tok_from_spm(const uint8_t *proto, size_t len, gs_tokenizer **out,
+                          gs_error *err) GS_NODISCARD;
 
 #endif

@@ -93,8 +93,8 @@ static gs_status run_replace_regex(const gs_norm_step *st, const char *text, siz
     return status;
 }
 
-static gs_status run_lowercase(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out,
-                               gs_error *err) {
+static gs_status run_lowercase(const gs_norm_step *st, const char *text, size_t len,
+                               gs_strbuf *out, gs_error *err) {
     (void)st;
     (void)err;
     for (size_t i = 0, n; i < len; i += n) {
@@ -125,6 +125,9 @@ gs_status gs_normalizer_run(const gs_normalizer *n, const char **text, size_t *l
         gs_strbuf_reset(out);
         GS_TRY(n->step[i].run(&n->step[i], *text, *len, out, err));
         if (out->failed) return gs_error_nomem(err, *len);
+        if (out->len > INT32_MAX / 2)
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "the normalizer makes %zu bytes of %zu", out->len,
+                           *len);
         *text = gs_strbuf_text(out);
         *len = out->len;
     }
@@ -165,7 +168,8 @@ static gs_status parse_strip(gs_norm_step *st, const cJSON *json, gs_error *err)
     return gs_json_bool(json, "strip_right", &st->right, err);
 }
 
-static gs_status parse_step(gs_norm_step *st, const char *type, const cJSON *json, gs_error *err) {
+static gs_status parse_step(gs_norm_step *st, const char *type, const cJSON *json,
+                            gs_error *err) {
     static const struct {
         const char *type;
         int form;

@@ -55,7 +55,8 @@ gs_status gs_tok_apply_config(gs_tokenizer *t, const char *dir, gs_error *err) {
     cJSON *config = NULL;
     if (gs_path_exists(path)) {
         status = gs_json_load(path, MAX_CONFIG, &config, err);
-        if (status == GS_OK && (status = apply(t, config, err)) != GS_OK) gs_error_at(err, "%s", path);
+        if (status == GS_OK && (status = apply(t, config, err)) != GS_OK)
+            gs_error_at(err, "%s", path);
     }
     cJSON_Delete(config);
     gs_free(path);
@@ -96,7 +97,8 @@ static gs_status open_with_config(const char *file, gs_tokenizer **out, gs_error
     const char *slash = strrchr(file, '/');
     char *dir = slash ? gs_strndup(file, (size_t)(slash - file) + 1) : gs_strdup(".");
     if (!dir) return gs_error_nomem(err, strlen(file));
-    gs_status status = ends_with(file, ".json") ? open_json(file, out, err) : open_spm(file, out, err);
+    gs_status status =
+        ends_with(file, ".json") ? open_json(file, out, err) : open_spm(file, out, err);
     if (status == GS_OK) status = gs_tok_apply_config(*out, dir, err);
     gs_free(dir);
     return status;
@@ -122,7 +124,8 @@ gs_status gs_tokenizer_open(const char *path, gs_tokenizer **out, gs_error *err)
     *out = NULL;
     if (gs_path_is_dir(path)) status = open_dir(path, out, err);
     else if (ends_with(path, ".gguf")) status = open_gguf(path, out, err);
-    else if (ends_with(path, ".json") || ends_with(path, ".model")) status = open_with_config(path, out, err);
+    else if (ends_with(path, ".json") || ends_with(path, ".model"))
+        status = open_with_config(path, out, err);
     else
         status = GS_FAIL(err, GS_E_INVALID, "%s: not a directory, .json, .model or .gguf", path);
     if (status != GS_OK) {

@@ -6,10 +6,14 @@
 #include <base/strbuf.h>
 
 /* JSON inside C: two backslashes in the file's text are four here. */
-#define SPLIT(regex) \
-    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false}"
-#define BYTES(regex) \
-    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":" regex "}"
+#define SPLIT(regex)                                                                     \
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},"                         \
+    "\"behavior\":\"Isolated\",\"invert\":false}"
+#define BYTE_LEVEL(regex)                                                                \
+    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"          \
+    "\"use_regex\":" regex "}"
+#define WORDS BYTE_LEVEL("true")
+#define BYTES BYTE_LEVEL("false")
 #define SEQUENCE(list) "{\"type\":\"Sequence\",\"pretokenizers\":[" list "]}"
 #define DIGITS "{\"type\":\"Digits\",\"individual_digits\":true}"
 #define NFC "{\"type\":\"NFC\"}"
@@ -62,32 +66,34 @@
     "| ?[\\\\p{P}\\\\p{S}]+[\\r\\n]*|\\\\s*[\\r\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
 
 static const gs_pre table[] = {
-    {"gpt-2 phi-2", BYTES("true"), "null", false, false},
-    {"olmo", BYTES("true"), NFC, false, false},
-    {"smollm starcoder refact codeshell", SEQUENCE(DIGITS "," BYTES("true")), "null", false, false},
-    {"command-r", SEQUENCE(DIGITS "," BYTES("true")), NFC, false, false},
-    {"llama-bpe llama3 llama-v3", SEQUENCE(SPLIT(CL100K("{1,3}")) "," BYTES("false")), "null", true, true},
-    {"dbrx", SEQUENCE(SPLIT(CL100K("{1,3}")) "," BYTES("false")), "null", false, false},
-    {"qwen2 deepseek-r1-qwen megrez", SEQUENCE(SPLIT(CL100K("")) "," BYTES("false")), NFC, false, false},
-    {"qwen35", SEQUENCE(SPLIT(QWEN35) "," BYTES("false")), NFC, false, false},
-    {"gpt-4o llama4", SEQUENCE(SPLIT(O200K(SUFFIXES "?", "{1,3}")) "," BYTES("false")), "null", false, false},
-    {"tekken", SEQUENCE(SPLIT(O200K("", "")) "," BYTES("false")), "null", true, true},
+    {"gpt-2 phi-2", WORDS, "null", false, false},
+    {"olmo", WORDS, NFC, false, false},
+    {"smollm starcoder refact codeshell", SEQUENCE(DIGITS "," WORDS), "null", false, false},
+    {"command-r", SEQUENCE(DIGITS "," WORDS), NFC, false, false},
+    {"llama-bpe llama3 llama-v3", SEQUENCE(SPLIT(CL100K("{1,3}")) "," BYTES), "null", true, true},
+    {"dbrx", SEQUENCE(SPLIT(CL100K("{1,3}")) "," BYTES), "null", false, false},
+    {"qwen2 deepseek-r1-qwen megrez", SEQUENCE(SPLIT(CL100K("")) "," BYTES), NFC, false, false},
+    {"qwen35", SEQUENCE(SPLIT(QWEN35) "," BYTES), NFC, false, false},
+    {"gpt-4o llama4", SEQUENCE(SPLIT(O200K(SUFFIXES "?", "{1,3}")) "," BYTES), "null", false, false},
+    {"tekken", SEQUENCE(SPLIT(O200K("", "")) "," BYTES), "null", true, true},
     {"deepseek-llm",
-     SEQUENCE(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?[" CASED_LETTERS "]+") "," SPLIT("\\\\s?[" SIGNS "]+") ","
-              SPLIT("\\\\s+$") "," SPLIT(EASTERN) "," DIGITS "," BYTES("false")),
+     SEQUENCE(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?[" CASED_LETTERS "]+") ","
+              SPLIT("\\\\s?[" SIGNS "]+") "," SPLIT("\\\\s+$") "," SPLIT(EASTERN) ","
+              DIGITS "," BYTES),
      "null", false, false},
     {"deepseek-coder",
      SEQUENCE(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?\\\\p{L}+") "," SPLIT("\\\\s?\\\\p{P}+") ","
-              SPLIT(EASTERN) "," DIGITS "," BYTES("false")),
+              SPLIT(EASTERN) "," DIGITS "," BYTES),
      "null", false, false},
     {"deepseek-v3",
-     SEQUENCE(SPLIT("\\\\p{N}{1,3}") "," SPLIT("[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+") ","
-              SPLIT(DEEPSEEK3_WORDS) "," BYTES("false")),
+     SEQUENCE(SPLIT("\\\\p{N}{1,3}") ","
+              SPLIT("[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+") ","
+              SPLIT(DEEPSEEK3_WORDS) "," BYTES),
      "null", false, false},
     /* what llama.cpp does with files that name nothing */
     {"default",
-     SEQUENCE(SPLIT("[\\\\p{P}\\\\$\\\\+<=>\\\\^~\\\\|]+") "," SPLIT(GPT2) "," SPLIT("\\\\p{N}+") ","
-              SPLIT("[0-9][0-9][0-9]") "," BYTES("false")),
+     SEQUENCE(SPLIT("[\\\\p{P}\\\\$\\\\+<=>\\\\^~\\\\|]+") "," SPLIT(GPT2) ","
+              SPLIT("\\\\p{N}+") "," SPLIT("[0-9][0-9][0-9]") "," BYTES),
      "null", false, false},
 };
 
@@ -111,8 +117,8 @@ gs_status gs_pre_find(const gs_gguf *g, const gs_pre **out, gs_error *err) {
     char known[512] = "";
     for (size_t i = 0, used = 0; i < GS_COUNTOF(table) && used < sizeof known; i++)
         used += (size_t)snprintf(known + used, sizeof known - used, " %s", table[i].names);
-    GS_FAIL(err, GS_E_UNSUPPORTED, "tokenizer.ggml.pre '%.*s'", (int)(name.len < 60 ? name.len : 60),
-            name.data);
+    int shown = (int)(name.len < 60 ? name.len : 60);
+    GS_FAIL(err, GS_E_UNSUPPORTED, "tokenizer.ggml.pre '%.*s'", shown, name.data);
     gs_error_hint(err, "known:%s; or put the model's own tokenizer.json beside it", known);
     return GS_E_UNSUPPORTED;
 }

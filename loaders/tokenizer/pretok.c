@@ -146,7 +146,8 @@ static gs_status transform(gs_pretok_run *r, int i, const char **text, size_t *l
     size_t n = strlen(st->space);
     bool begins = (*len >= n && memcmp(*text, st->space, n) == 0) ||
                   (st->replace_spaces && *len > 0 && **text == ' ');
-    bool prefix = !begins && (st->prefix == GS_PREFIX_ALWAYS || (st->prefix == GS_PREFIX_FIRST && first));
+    bool prefix =
+        !begins && (st->prefix == GS_PREFIX_ALWAYS || (st->prefix == GS_PREFIX_FIRST && first));
     bool replace = st->replace_spaces && memchr(*text, ' ', *len);
     if (!prefix && !replace) return GS_OK;
     gs_strbuf *b = &r->buffer[i];
@@ -178,7 +179,8 @@ static gs_status run_stage(gs_pretok_run *r, int i, const char *text, size_t len
     return cut(&k, &s, err);
 }
 
-gs_status gs_pretok_cut(gs_pretok_run *r, const char *text, size_t len, bool first, gs_error *err) {
+gs_status gs_pretok_cut(gs_pretok_run *r, const char *text, size_t len, bool first,
+                        gs_error *err) {
     return len == 0 ? GS_OK : run_stage(r, 0, text, len, first, err);
 }
 

@@ -22,7 +22,8 @@ static gs_status parse_behavior(const cJSON *json, gs_split_behavior *out, gs_er
     return GS_FAIL(err, GS_E_UNSUPPORTED, "split behavior '%.60s'", name);
 }
 
-gs_status gs_pattern_parse(const cJSON *pattern, gs_tokregex **re, char **literal, gs_error *err) {
+gs_status gs_pattern_parse(const cJSON *pattern, gs_tokregex **re, char **literal,
+                           gs_error *err) {
     const char *regex = NULL, *string = NULL;
     if (!cJSON_IsObject(pattern)) return GS_FAIL(err, GS_E_FORMAT, "'pattern' is not an object");
     GS_TRY(gs_json_string(pattern, "Regex", &regex, err));
@@ -129,7 +130,8 @@ gs_status gs_pretok_parse(gs_pretok *p, const cJSON *json, gs_error *err) {
         if (p->byte_level)
             return GS_FAIL(err, GS_E_UNSUPPORTED, "pre_tokenizer '%s' behind ByteLevel", type);
         if (p->count == GS_PRETOK_MAX_STAGES)
-            return GS_FAIL(err, GS_E_UNSUPPORTED, "more than %d pre_tokenizers", GS_PRETOK_MAX_STAGES);
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "more than %d pre_tokenizers",
+                           GS_PRETOK_MAX_STAGES);
         p->byte_level = kinds[i].parse == parse_byte_level;
         return kinds[i].parse(&p->stage[p->count++], json, err);
     }

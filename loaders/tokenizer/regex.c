@@ -51,7 +51,8 @@ static gs_status compile(gs_tokregex *re, const gs_strbuf *text, gs_error *err) 
         if (why == PCRE2_ERROR_HEAP_FAILED) return gs_error_nomem(err, text->len);
         char words[200] = "";
         pcre2_get_error_message(why, (PCRE2_UCHAR *)words, sizeof words);
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "regular expression: %s (PCRE2, offset %zu)", words, at);
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "regular expression: %s (PCRE2, offset %zu)", words,
+                       at);
     }
     /* no JIT for this machine or under its emulator: the interpreter gives the same matches */
     re->jit = pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE) == 0;

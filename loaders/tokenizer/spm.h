@@ -31,8 +31,8 @@ typedef struct gs_spm_facts {
 /* Called for each piece with its id, in order. */
 typedef gs_status gs_spm_piece_fn(void *ctx, int32_t id, const char *piece, size_t len,
                                   gs_piece_type type, gs_error *err);
-gs_status gs_spm_check(const uint8_t *proto, size_t len, gs_spm_facts *facts, gs_spm_piece_fn *each,
-                       void *ctx, gs_error *err) GS_NODISCARD;
+gs_status gs_spm_check(const uint8_t *proto, size_t len, gs_spm_facts *facts,
+                       gs_spm_piece_fn *each, void *ctx, gs_error *err) GS_NODISCARD;
 
 /* The table of a normalizer (precompiled_charsmap): every walk through its trie, whatever
  * the text, must stay inside the table, and every replacement it names must end. */

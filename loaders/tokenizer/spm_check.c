@@ -29,43 +29,62 @@ static bool crosses_space(const char *s, size_t n) {
     return false;
 }
 
-static gs_status check_piece(check *c, const uint8_t *bytes, size_t len, gs_error *err) {
+typedef struct spm_piece {
+    const char *text;
+    size_t len;
+    float score;
+    uint64_t type;
+} spm_piece;
+
+static gs_status read_piece(spm_piece *p, const uint8_t *bytes, size_t len, gs_error *err) {
     gs_wire w = {bytes, len, 0};
     gs_wire_field f;
     bool more;
-    const char *text = "";
-    size_t n = 0;
-    float score = 0;
-    uint64_t type = GS_PIECE_NORMAL;
-    int64_t id = c->facts->pieces;
-    if (id >= MAX_PIECES) return GS_FAIL(err, GS_E_FORMAT, "more than %d pieces", MAX_PIECES);
+    *p = (spm_piece){.text = "", .type = GS_PIECE_NORMAL};
     for (;;) {
         GS_TRY(gs_wire_next(&w, &f, &more, err));
-        if (!more) break;
+        if (!more) return GS_OK;
         if (f.number == 1) {
             GS_TRY(gs_wire_expect(&f, GS_WIRE_BYTES, err));
-            text = (const char *)f.bytes;
-            n = f.len;
+            p->text = (const char *)f.bytes;
+            p->len = f.len;
         } else if (f.number == 2) {
             GS_TRY(gs_wire_expect(&f, GS_WIRE_32, err));
-            score = gs_f32_from_bits((uint32_t)f.value);
+            p->score = gs_f32_from_bits((uint32_t)f.value);
         } else if (f.number == 3) {
             GS_TRY(gs_wire_expect(&f, GS_WIRE_VARINT, err));
-            type = f.value;
+            p->type = f.value;
         }
     }
-    if (n == 0 || n > MAX_PIECE)
-        return GS_FAIL(err, GS_E_FORMAT, "piece %lld has %zu bytes, 1..%d are known", (long long)id, n,
-                       MAX_PIECE);
-    if (memchr(text, 0, n)) return GS_FAIL(err, GS_E_FORMAT, "piece %lld contains NUL", (long long)id);
-    if (gs_utf8_check(text, n, err) != GS_OK) return gs_error_at(err, "piece %lld", (long long)id);
-    if (!isfinite(score)) return GS_FAIL(err, GS_E_FORMAT, "piece %lld has score %g", (long long)id, (double)score);
-    if (type < GS_PIECE_NORMAL || type > GS_PIECE_BYTE)
-        return GS_FAIL(err, GS_E_FORMAT, "piece %lld has type %llu", (long long)id, (unsigned long long)type);
-    if (type == GS_PIECE_NORMAL || type == GS_PIECE_USER || type == GS_PIECE_UNUSED)
-        c->crossing = c->crossing || crosses_space(text, n);
+}
+
+static gs_status judge_piece(const spm_piece *p, gs_error *err) {
+    if (p->len == 0 || p->len > MAX_PIECE)
+        return GS_FAIL(err, GS_E_FORMAT, "%zu bytes, 1..%d are known", p->len, MAX_PIECE);
+    /* the library's tries take pieces as C strings */
+    if (memchr(p->text, 0, p->len)) return GS_FAIL(err, GS_E_FORMAT, "NUL in its text");
+    GS_TRY(gs_utf8_check(p->text, p->len, err));
+    if (!isfinite(p->score)) return GS_FAIL(err, GS_E_FORMAT, "score %g", (double)p->score);
+    if (p->type < GS_PIECE_NORMAL || p->type > GS_PIECE_BYTE)
+        return GS_FAIL(err, GS_E_FORMAT, "type %llu", (unsigned long long)p->type);
+    return GS_OK;
+}
+
+static gs_status check_piece(check *c, const uint8_t *bytes, size_t len, gs_error *err) {
+    spm_piece p;
+    int64_t id = c->facts->pieces;
+    if (id >= MAX_PIECES) return GS_FAIL(err, GS_E_FORMAT, "more than %d pieces", MAX_PIECES);
+    gs_status status = read_piece(&p, bytes, len, err);
+    if (status == GS_OK) status = judge_piece(&p, err);
+    if (status != GS_OK) {
+        gs_error_at(err, "piece %lld", (long long)id);
+        return status;
+    }
+    if (p.type == GS_PIECE_NORMAL || p.type == GS_PIECE_USER || p.type == GS_PIECE_UNUSED)
+        c->crossing = c->crossing || crosses_space(p.text, p.len);
     c->facts->pieces++;
-    return c->each ? c->each(c->ctx, (int32_t)id, text, n, (gs_piece_type)type, err) : GS_OK;
+    if (!c->each) return GS_OK;
+    return c->each(c->ctx, (int32_t)id, p.text, p.len, (gs_piece_type)p.type, err);
 }
 
 static gs_status check_trainer(check *c, const uint8_t *bytes, size_t len, gs_error *err) {
@@ -79,7 +98,8 @@ static gs_status check_trainer(check *c, const uint8_t *bytes, size_t len, gs_er
         GS_TRY(gs_wire_expect(&f, GS_WIRE_VARINT, err));
         if (f.number == 24) c->suffix = f.value != 0;
         else if (f.value < GS_SPM_UNIGRAM || f.value > GS_SPM_CHAR)
-            return GS_FAIL(err, GS_E_UNSUPPORTED, "SentencePiece model type %llu", (unsigned long long)f.value);
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "SentencePiece model type %llu",
+                           (unsigned long long)f.value);
         else c->facts->type = (gs_spm_type)f.value;
     }
 }
@@ -124,14 +144,15 @@ static gs_status check_model(check *c, gs_wire *w, gs_error *err) {
     }
 }
 
-gs_status gs_spm_check(const uint8_t *proto, size_t len, gs_spm_facts *facts, gs_spm_piece_fn *each,
-                       void *ctx, gs_error *err) {
+gs_status gs_spm_check(const uint8_t *proto, size_t len, gs_spm_facts *facts,
+                       gs_spm_piece_fn *each, void *ctx, gs_error *err) {
     /* what the .proto gives for fields that are absent */
     *facts = (gs_spm_facts){.type = GS_SPM_UNIGRAM, .dummy_prefix = true};
     check c = {.facts = facts, .each = each, .ctx = ctx, .extra_spaces = true, .escape = true};
     gs_wire w = {proto, len, 0};
     GS_TRY(check_model(&c, &w, err));
-    if (facts->pieces == 0) return GS_FAIL(err, GS_E_FORMAT, "no pieces in a SentencePiece model of %zu bytes", len);
+    if (facts->pieces == 0)
+        return GS_FAIL(err, GS_E_FORMAT, "no pieces in a SentencePiece model of %zu bytes", len);
     facts->cuttable = facts->type <= GS_SPM_BPE && !c.extra_spaces && c.escape && !c.suffix &&
                       !c.charsmap && !c.crossing;
     return GS_OK;
@@ -154,7 +175,8 @@ gs_status gs_spm_check_charsmap(const uint8_t *map, size_t len, gs_error *err) {
     if (len <= 4) return GS_FAIL(err, GS_E_FORMAT, "normalizer table of %zu bytes", len);
     size_t size = unit_at(map, 0), units = size / 4;
     if (size > len - 4 || size == 0 || size % 1024)
-        return GS_FAIL(err, GS_E_FORMAT, "normalizer table: trie of %zu bytes in %zu", size, len - 4);
+        return GS_FAIL(err, GS_E_FORMAT, "normalizer table: trie of %zu bytes in %zu", size,
+                       len - 4);
     const uint8_t *trie = map + 4;
     size_t text = len - 4 - size;
     if (text == 0 || map[len - 1] != 0)
@@ -166,10 +188,12 @@ gs_status gs_spm_check_charsmap(const uint8_t *map, size_t len, gs_error *err) {
         size_t base = i ^ ((size_t)(u >> 10) << ((u & 0x200) >> 6));
         /* blocks are of 256 units: with base all children base ^ label are inside */
         if (base >= units)
-            return GS_FAIL(err, GS_E_FORMAT, "normalizer table: unit %zu leads to %zu of %zu", i, base, units);
+            return GS_FAIL(err, GS_E_FORMAT, "normalizer table: unit %zu leads to %zu of %zu", i,
+                           base, units);
         if ((u & 0x100) && (unit_at(trie, base) & 0x7fffffffu) >= text)
-            return GS_FAIL(err, GS_E_FORMAT, "normalizer table: unit %zu names replacement byte %u of %zu",
-                           i, unit_at(trie, base) & 0x7fffffffu, text);
+            return GS_FAIL(err, GS_E_FORMAT,
+                           "normalizer table: unit %zu names replacement byte %u of %zu", i,
+                           unit_at(trie, base) & 0x7fffffffu, text);
     }
     return GS_OK;
 }

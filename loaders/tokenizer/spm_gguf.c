@@ -37,7 +37,8 @@ static gs_status put_piece(gs_strbuf *proto, gs_strbuf *one, const gs_gguf_vocab
 }
 
 /* unk, bos, eos, pad have consecutive numbers for their ids and for their texts. */
-static gs_status put_trainer(gs_strbuf *one, const gs_gguf_vocab *v, const seen *s, gs_error *err) {
+static gs_status put_trainer(gs_strbuf *one, const gs_gguf_vocab *v, const seen *s,
+                             gs_error *err) {
     const int64_t ids[4] = {s->unknown, v->bos, v->eos, v->pad};
     gs_wire_put_varint(one, TRAINER_TYPE, GS_SPM_BPE);
     gs_wire_put_varint(one, TRAINER_VOCAB_SIZE, (uint64_t)v->count);
@@ -59,7 +60,8 @@ static void put_normalizer(gs_strbuf *one, const gs_gguf *g) {
     int64_t n = 0;
     gs_gguf_bool(g, "tokenizer.ggml.add_space_prefix", &prefix);
     gs_gguf_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &extra_spaces);
-    const uint8_t *map = gs_gguf_array_data(g, "tokenizer.ggml.precompiled_charsmap", GS_GGUF_U8, &n);
+    const uint8_t *map =
+        gs_gguf_array_data(g, "tokenizer.ggml.precompiled_charsmap", GS_GGUF_U8, &n);
     if (!map) map = gs_gguf_array_data(g, "tokenizer.ggml.precompiled_charsmap", GS_GGUF_I8, &n);
     gs_wire_put_bytes(one, NORMALIZER_NAME, map ? "user_defined" : "identity", map ? 12 : 8);
     if (map) gs_wire_put_bytes(one, NORMALIZER_CHARSMAP, map, (size_t)n);
@@ -72,15 +74,18 @@ static gs_status build(const gs_gguf_vocab *v, gs_strbuf *proto, gs_strbuf *one,
     seen s = {-1, 0};
     if (!v->scores) return GS_FAIL(err, GS_E_FORMAT, "tokenizer.ggml.scores is missing");
     for (int64_t i = 0; i < v->count; i++) GS_TRY(put_piece(proto, one, v, i, &s, err));
-    if (s.unknown < 0) return GS_FAIL(err, GS_E_FORMAT, "no piece of type 'unknown' among %lld", (long long)v->count);
+    if (s.unknown < 0)
+        return GS_FAIL(err, GS_E_FORMAT, "no piece of type 'unknown' among %lld",
+                       (long long)v->count);
     gs_strbuf_reset(one);
     GS_TRY(put_trainer(one, v, &s, err));
     gs_wire_put_bytes(proto, MODEL_TRAINER, one->data, one->len);
     gs_strbuf_reset(one);
     put_normalizer(one, v->g);
     gs_wire_put_bytes(proto, MODEL_NORMALIZER, one->data, one->len);
-    return one->failed || proto->failed ? GS_FAIL(err, GS_E_NOMEM, "no memory for %lld pieces", (long long)v->count)
-                                        : GS_OK;
+    return one->failed || proto->failed
+               ? GS_FAIL(err, GS_E_NOMEM, "no memory for %lld pieces", (long long)v->count)
+               : GS_OK;
 }
 
 gs_status gs_spm_from_gguf(const gs_gguf *g, gs_strbuf *proto, gs_error *err) {

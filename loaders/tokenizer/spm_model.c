@@ -68,7 +68,8 @@ static gs_status gather(const parts *all, gs_ids *out, gs_error *err) {
         const part *p = &all->part[i];
         if (p->result == GS_SPM_NOMEM) return gs_error_nomem(err, p->end - p->begin);
         if (p->result != GS_SPM_OK)
-            return GS_FAIL(err, GS_E_FORMAT, "SentencePiece, bytes %zu..%zu: %s", p->begin, p->end, p->why);
+            return GS_FAIL(err, GS_E_FORMAT, "SentencePiece, bytes %zu..%zu: %s", p->begin,
+                           p->end, p->why);
         if (push(out, p->ids.v, p->ids.n) != 0) return gs_error_nomem(err, p->ids.n * 4);
     }
     return GS_OK;

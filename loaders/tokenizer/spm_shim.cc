@@ -32,7 +32,8 @@ gs_spm_result guarded(F f, char *why, size_t why_len) {
 
 }  // namespace
 
-gs_spm_result gs_spm_load(const uint8_t *proto, size_t len, void **out, char *why, size_t why_len) {
+gs_spm_result gs_spm_load(const uint8_t *proto, size_t len, void **out, char *why,
+                          size_t why_len) {
     *out = nullptr;
     auto *p = new (std::nothrow) SentencePieceProcessor;
     if (!p) return GS_SPM_NOMEM;
@@ -56,8 +57,8 @@ int32_t gs_spm_bos(const void *model) {
 }
 
 gs_spm_result gs_spm_encode(const void *model, const char *text, size_t len,
-                            int (*push)(void *ctx, const int *ids, size_t n), void *ctx, char *why,
-                            size_t why_len) {
+                            int (*push)(void *ctx, const int *ids, size_t n), void *ctx,
+                            char *why, size_t why_len) {
     bool pushed = true;
     const gs_spm_result result = guarded(
         [&] {

@@ -20,7 +20,8 @@ typedef struct gs_vocab {
 gs_status gs_vocab_init(gs_vocab *v, size_t pieces, size_t bytes, gs_error *err) GS_NODISCARD;
 void gs_vocab_clear(gs_vocab *v);
 /* GS_E_FORMAT for ids out of range and for pieces or ids that appear twice. */
-gs_status gs_vocab_add(gs_vocab *v, const char *piece, size_t len, int64_t id, gs_error *err) GS_NODISCARD;
+gs_status gs_vocab_add(gs_vocab *v, const char *piece, size_t len, int64_t id,
+                       gs_error *err) GS_NODISCARD;
 /* Marks an id that lives outside the map (added tokens): only range and repetition count. */
 gs_status gs_vocab_take_id(gs_vocab *v, int64_t id, gs_error *err) GS_NODISCARD;
 /* Or -1. */

@@ -31,7 +31,8 @@ gs_status gs_wire_next(gs_wire *w, gs_wire_field *f, bool *more, gs_error *err) 
     f->number = (uint32_t)(tag >> 3);
     f->type = (gs_wire_type)(tag & 7);
     if (tag > UINT32_MAX || f->number == 0)
-        return GS_FAIL(err, GS_E_FORMAT, "protobuf field number %llu", (unsigned long long)(tag >> 3));
+        return GS_FAIL(err, GS_E_FORMAT, "protobuf field number %llu",
+                       (unsigned long long)(tag >> 3));
     switch (f->type) {
     case GS_WIRE_VARINT: return get_varint(w, &f->value, err);
     case GS_WIRE_64: return get_fixed(w, 8, &f->value, err);
@@ -46,7 +47,8 @@ gs_status gs_wire_next(gs_wire *w, gs_wire_field *f, bool *more, gs_error *err) 
         w->at += f->len;
         return GS_OK;
     }
-    return GS_FAIL(err, GS_E_FORMAT, "protobuf wire type %u at byte %zu", (unsigned)(tag & 7), w->at);
+    return GS_FAIL(err, GS_E_FORMAT, "protobuf wire type %u at byte %zu", (unsigned)(tag & 7),
+                   w->at);
 }
 
 gs_status gs_wire_expect(const gs_wire_field *f, gs_wire_type type, gs_error *err) {

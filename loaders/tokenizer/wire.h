@@ -5,7 +5,12 @@
 
 #include <base/strbuf.h>
 
-typedef enum gs_wire_type { GS_WIRE_VARINT = 0, GS_WIRE_64 = 1, GS_WIRE_BYTES = 2, GS_WIRE_32 = 5 } gs_wire_type;
+typedef enum gs_wire_type {
+    GS_WIRE_VARINT = 0,
+    GS_WIRE_64 = 1,
+    GS_WIRE_BYTES = 2,
+    GS_WIRE_32 = 5
+} gs_wire_type;
 
 typedef struct gs_wire {
     const uint8_t *data;

@@ -11,13 +11,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char sample[] = "Hello, w\xc3\xb6rld  1\xc2\xbd \xe6\x97\xa5\n\t<s>a</s>e\xcc\x81'LL \xe2\x96\x81x";
+static const char sample[] =
+    "Hello, w\xc3\xb6rld  1\xc2\xbd \xe6\x97\xa5\n\t<s>a</s>e\xcc\x81'LL \xe2\x96\x81x";
 
 static void encode(const gs_tokenizer *t, const char *text, size_t len, bool special) {
     int32_t *ids = NULL;
     size_t n = 0;
     gs_error err = {0};
-    if (gs_tokenizer_encode(t, NULL, text, len, GS_BOS_AUTO, special, &ids, &n, &err) != GS_OK) return;
+    if (gs_tokenizer_encode(t, NULL, text, len, GS_BOS_AUTO, special, &ids, &n, &err) != GS_OK)
+        return;
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= gs_tokenizer_vocab(t)) abort();
     gs_free(ids);
@@ -33,7 +35,8 @@ static gs_status open_any(const uint8_t *data, size_t size, gs_tokenizer **t) {
         gs_gguf_close(g);
         return status;
     }
-    if (size >= 1 && data[0] == '{') return gs_tokenizer_from_json((const char *)data, size, t, &err);
+    if (size >= 1 && data[0] == '{')
+        return gs_tokenizer_from_json((const char *)data, size, t, &err);
     return gs_tok_from_spm(data, size, t, &err);
 }
 

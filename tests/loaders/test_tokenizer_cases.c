@@ -60,8 +60,9 @@ static gs_tokenizer *compose_gpt2(const char *vocab_path, const char *merges_pat
     gs_error err = {0};
     size_t vocab_len, merges_len;
     char *vocab = tok_read(vocab_path, &vocab_len), *merges = tok_read(merges_path, &merges_len);
-    gs_strbuf_puts(&json, "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
-                          "\"model\":{\"vocab\":");
+    gs_strbuf_puts(&json,
+                   "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+                   "\"model\":{\"vocab\":");
     gs_strbuf_append(&json, vocab, vocab_len);
     gs_strbuf_puts(&json, ",\"merges\":[");
     bool any = false;
@@ -81,7 +82,8 @@ static gs_tokenizer *compose_gpt2(const char *vocab_path, const char *merges_pat
     return t;
 }
 
-static void encode_file(const gs_tokenizer *t, gs_context *cx, const char *path, int32_t **ids, size_t *n) {
+static void encode_file(const gs_tokenizer *t, gs_context *cx, const char *path, int32_t **ids,
+                        size_t *n) {
     gs_error err = {0};
     size_t len;
     char *text = tok_read(path, &len);
@@ -174,8 +176,9 @@ static void stories_of_a_gguf_agree_with_their_golden_ids(void **state) {
         assert_non_null(end);
         while (story < end && strchr(" \n\r\t", *story)) story++;
         while (end > story && strchr(" \n\r\t", end[-1])) end--;
-        assert_ok(gs_tokenizer_encode(t, NULL, story, (size_t)(end - story), GS_BOS_AUTO, false, &ids,
-                                      &n, &err), &err);
+        assert_ok(gs_tokenizer_encode(t, NULL, story, (size_t)(end - story), GS_BOS_AUTO, false,
+                                      &ids, &n, &err),
+                  &err);
         if (end > story) {
             size_t use = n < total - at ? n : total - at;
             assert_memory_equal(ids, want + 4 * at, use * 4);
@@ -207,7 +210,8 @@ static void smollm2_gives_wikitext_its_known_ids(void **state) {
     int32_t *ids;
     size_t n;
     encode_file(t, NULL, text, &ids, &n);
-    print_message("opened in %.3f s, %zu ids in %.3f s\n", opened - start, n, gs_clock() - opened);
+    print_message("opened in %.3f s, %zu ids in %.3f s\n", opened - start, n,
+                  gs_clock() - opened);
     /* their SHA-256 is 18e663b61dd00f49796c8a6ae498b7dbe009cac4a2eaf3c67fa7d81baf47d945 */
     char hex[33];
     gs_hasher *h = gs_hasher_create();

@@ -17,9 +17,11 @@ static int check_record(const cJSON *record, int number) {
         gs_strbuf_reset(&want);
         cJSON_ArrayForEach(id, each->child->next)
             gs_strbuf_printf(&want, "%s%d", want.len ? " " : "", id->valueint);
-        const char *got = tok_ids(t, text, strlen(text), cJSON_IsTrue(gs_json_get(record, "special")));
+        const char *got =
+            tok_ids(t, text, strlen(text), cJSON_IsTrue(gs_json_get(record, "special")));
         if (strcmp(got, gs_strbuf_text(&want)) == 0) continue;
-        print_error("record %d, '%s': '%s', wanted '%s'\n", number, text, got, gs_strbuf_text(&want));
+        print_error("record %d, '%s': '%s', wanted '%s'\n", number, text, got,
+                    gs_strbuf_text(&want));
         bad++;
     }
     gs_strbuf_clear(&json);

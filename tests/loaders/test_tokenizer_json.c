@@ -3,11 +3,13 @@
 #include "tokenizer_support.h"
 
 /* a=0 b=1 c=2 ' '=3 <unk>=4 ab=5 abc=6 bc=7, merges ab, bc, ab+c */
-#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\" \":3,\"<unk>\":4,\"ab\":5,\"abc\":6,\"bc\":7}"
+#define VOCAB                                                                                    \
+    "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\" \":3,\"<unk>\":4,\"ab\":5,\"abc\":6,\"bc\":7}"
 #define MERGES "\"merges\":[[\"a\",\"b\"],[\"b\",\"c\"],[\"ab\",\"c\"]]"
 #define MODEL(more) "\"model\":{\"type\":\"BPE\"," VOCAB "," MERGES more "}"
-#define SPLIT(pattern, behavior, more)                                                   \
-    "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":" pattern ",\"behavior\":\"" behavior "\"" more "},"
+#define SPLIT(pattern, behavior, more)                                                           \
+    "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":" pattern ",\"behavior\":\"" behavior     \
+    "\"" more "},"
 
 static gs_status try_json(const char *json, gs_tokenizer **t, gs_error *err) {
     return gs_tokenizer_from_json(json, strlen(json), t, err);
@@ -49,7 +51,9 @@ static void long_words_merge_like_short_ones(void **state) {
         text[n] = 0;
         for (size_t i = 0; i < n;) {
             size_t take = strncmp(text + i, "abc", 3) == 0 ? 3
-                          : strncmp(text + i, "ab", 2) == 0 || strncmp(text + i, "bc", 2) == 0 ? 2 : 1;
+                          : strncmp(text + i, "ab", 2) == 0 || strncmp(text + i, "bc", 2) == 0
+                              ? 2
+                              : 1;
             int id = take == 3 ? 6 : take == 2 ? (text[i] == 'a' ? 5 : 7) : text[i] - 'a';
             gs_strbuf_printf(&want, "%s%d", want.len ? " " : "", id);
             i += take;
@@ -57,6 +61,23 @@ static void long_words_merge_like_short_ones(void **state) {
         assert_ids(t, text, gs_strbuf_text(&want));
         gs_strbuf_clear(&want);
     }
+    gs_tokenizer_destroy(t);
+}
+
+static void equal_pairs_merge_from_the_left(void **state) {
+    (void)state;
+    gs_tokenizer *t =
+        tok_from_json("{\"model\":{\"vocab\":{\"a\":0,\"aa\":1},\"merges\":[\"a a\"]}}");
+    assert_ids(t, "aaa", "1 0");
+    /* 301 symbols, beyond what is merged by scanning */
+    char text[302];
+    gs_strbuf want = {0};
+    memset(text, 'a', 301);
+    text[301] = 0;
+    for (int i = 0; i < 150; i++) gs_strbuf_puts(&want, "1 ");
+    gs_strbuf_puts(&want, "0");
+    assert_ids(t, text, gs_strbuf_text(&want));
+    gs_strbuf_clear(&want);
     gs_tokenizer_destroy(t);
 }
 
@@ -90,8 +111,9 @@ static void unknown_characters_fuse_or_vanish(void **state) {
 
 static void unknown_characters_fall_back_to_their_bytes(void **state) {
     (void)state;
-    gs_tokenizer *t = tok_from_json("{\"model\":{\"byte_fallback\":true,\"unk_token\":\"u\",\"merges\":[],"
-                                    "\"vocab\":{\"u\":0,\"<0xC3>\":1,\"<0xA9>\":2,\"<0x0A>\":3}}}");
+    gs_tokenizer *t =
+        tok_from_json("{\"model\":{\"byte_fallback\":true,\"unk_token\":\"u\",\"merges\":[],"
+                      "\"vocab\":{\"u\":0,\"<0xC3>\":1,\"<0xA9>\":2,\"<0x0A>\":3}}}");
     assert_string_equal(gs_tokenizer_kind(t), "BPE with byte fallback");
     assert_ids(t, "\xc3\xa9\n", "1 2 3");
     assert_ids(t, "\xc3\xa8", "0"); /* not all of its bytes are pieces */
@@ -114,8 +136,10 @@ static void splits_behave_as_their_names_say(void **state) {
     for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
         char json[600];
         snprintf(json, sizeof json,
-                 "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"%s\","
-                 "\"invert\":%s}," MODEL("") "}", cases[i].behavior, cases[i].invert);
+                 "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" "
+                 "\"},\"behavior\":\"%s\","
+                 "\"invert\":%s}," MODEL("") "}",
+                 cases[i].behavior, cases[i].invert);
         gs_tokenizer *t = tok_from_json(json);
         assert_ids(t, cases[i].text, cases[i].ids);
         gs_tokenizer_destroy(t);
@@ -125,7 +149,8 @@ static void splits_behave_as_their_names_say(void **state) {
 /* "ab b" with b as the pattern: which neighbour a match joins shows in what merges. */
 static void merging_splits_join_the_right_neighbour(void **state) {
     (void)state;
-    gs_tokenizer *t = tok_from_json("{" SPLIT("{\"Regex\":\"b\"}", "MergedWithPrevious", "") MODEL("") "}");
+    gs_tokenizer *t =
+        tok_from_json("{" SPLIT("{\"Regex\":\"b\"}", "MergedWithPrevious", "") MODEL("") "}");
     assert_ids(t, "abc", "5 2");
     gs_tokenizer_destroy(t);
     t = tok_from_json("{" SPLIT("{\"Regex\":\"b\"}", "MergedWithNext", "") MODEL("") "}");
@@ -138,15 +163,18 @@ static void merging_splits_join_the_right_neighbour(void **state) {
 
 static void digits_split_off_every_numeric_character(void **state) {
     (void)state;
-    static const char model[] = "\"model\":{\"vocab\":{\"1\":0,\"2\":1,\"\xc2\xbd\":2,\"12\":3,\"1\xc2\xbd\":4},"
-                                "\"merges\":[\"1 2\",\"1 \xc2\xbd\"]}}";
+    static const char model[] =
+        "\"model\":{\"vocab\":{\"1\":0,\"2\":1,\"\xc2\xbd\":2,\"12\":3,\"1\xc2\xbd\":4},"
+        "\"merges\":[\"1 2\",\"1 \xc2\xbd\"]}}";
     char json[400];
-    snprintf(json, sizeof json, "{\"pre_tokenizer\":{\"type\":\"Digits\",\"individual_digits\":true},%s", model);
+    snprintf(json, sizeof json,
+             "{\"pre_tokenizer\":{\"type\":\"Digits\",\"individual_digits\":true},%s", model);
     gs_tokenizer *t = tok_from_json(json);
     assert_ids(t, "12", "0 1");
     assert_ids(t, "1\xc2\xbd", "0 2");
     gs_tokenizer_destroy(t);
-    snprintf(json, sizeof json, "{\"pre_tokenizer\":{\"type\":\"Digits\",\"individual_digits\":false},%s", model);
+    snprintf(json, sizeof json,
+             "{\"pre_tokenizer\":{\"type\":\"Digits\",\"individual_digits\":false},%s", model);
     t = tok_from_json(json);
     assert_ids(t, "12", "3");
     gs_tokenizer_destroy(t);
@@ -156,8 +184,10 @@ static void byte_level_spells_bytes(void **state) {
     (void)state;
     /* U+0120 stands for the space, U+00C3 U+00A9 for the bytes of e acute, U+0100 for NUL */
     gs_tokenizer *t = tok_from_json(
-        "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{\"vocab\":{"
-        "\"\\u0120\":0,\"a\":1,\"\\u0120a\":2,\"\\u00c3\":3,\"\\u00a9\":4,\"\\u00c3\\u00a9\":5,\"\\u0100\":6,"
+        "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{"
+        "\"vocab\":{"
+        "\"\\u0120\":0,\"a\":1,\"\\u0120a\":2,\"\\u00c3\":3,\"\\u00a9\":4,\"\\u00c3\\u00a9\":5,"
+        "\"\\u0100\":6,"
         "\"\\u0143\":7,\"\\u010a\":8},\"merges\":[\"\\u0120 a\",\"\\u00c3 \\u00a9\"]}}");
     assert_string_equal(gs_tokenizer_kind(t), "byte-level BPE");
     assert_ids(t, "a a", "1 2");
@@ -170,10 +200,11 @@ static void byte_level_spells_bytes(void **state) {
 
 static void byte_level_may_put_a_space_in_front(void **state) {
     (void)state;
-    gs_tokenizer *t = tok_from_json(
-        "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true},\"model\":{\"vocab\":{"
-        "\"\\u0120\":0,\"a\":1},\"merges\":[]},"
-        "\"added_tokens\":[{\"id\":2,\"content\":\"<s>\",\"special\":true}]}");
+    gs_tokenizer *t =
+        tok_from_json("{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true},"
+                      "\"model\":{\"vocab\":{"
+                      "\"\\u0120\":0,\"a\":1},\"merges\":[]},"
+                      "\"added_tokens\":[{\"id\":2,\"content\":\"<s>\",\"special\":true}]}");
     assert_ids(t, "a", "0 1");
     assert_ids(t, " a", "0 1");
     assert_special_ids(t, "a<s>a", "0 1 2 0 1");
@@ -182,9 +213,10 @@ static void byte_level_may_put_a_space_in_front(void **state) {
 
 static void metaspace_marks_words(void **state) {
     (void)state;
-    static const char model[] = "\"model\":{\"vocab\":{\"\\u2581\":0,\"a\":1,\"\\u2581a\":2,\"a\\u2581\":3},"
-                                "\"merges\":[[\"a\",\"\\u2581\"],[\"\\u2581\",\"a\"]]},"
-                                "\"added_tokens\":[{\"id\":4,\"content\":\"<s>\",\"special\":true}]}";
+    static const char model[] =
+        "\"model\":{\"vocab\":{\"\\u2581\":0,\"a\":1,\"\\u2581a\":2,\"a\\u2581\":3},"
+        "\"merges\":[[\"a\",\"\\u2581\"],[\"\\u2581\",\"a\"]]},"
+        "\"added_tokens\":[{\"id\":4,\"content\":\"<s>\",\"special\":true}]}";
     static const struct {
         const char *options, *text, *ids;
     } cases[] = {
@@ -199,7 +231,8 @@ static void metaspace_marks_words(void **state) {
     };
     for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
         char json[700];
-        snprintf(json, sizeof json, "{\"pre_tokenizer\":{\"type\":\"Metaspace\",%s},%s", cases[i].options, model);
+        snprintf(json, sizeof json, "{\"pre_tokenizer\":{\"type\":\"Metaspace\",%s},%s",
+                 cases[i].options, model);
         gs_tokenizer *t = tok_from_json(json);
         assert_special_ids(t, cases[i].text, cases[i].ids);
         gs_tokenizer_destroy(t);
@@ -221,16 +254,22 @@ static void normalizers_change_the_text_first(void **state) {
         {"{\"type\":\"Strip\"}", " \xe3\x80\x80 e ", "1"},
         {"{\"type\":\"Prepend\",\"prepend\":\"A\"}", "e", "3 1"},
         {"{\"type\":\"Prepend\",\"prepend\":\"A\"}", "", ""},
-        {"{\"type\":\"Replace\",\"pattern\":{\"String\":\"ee\"},\"content\":\"A\"}", "eee", "3 1"},
-        {"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"e+\"},\"content\":\"A \"}", "eAee", "3 6 3 3 6"},
-        {"{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Lowercase\"},{\"type\":\"Sequence\","
-         "\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"A\"}]}]}", "E", "3 1"},
+        {"{\"type\":\"Replace\",\"pattern\":{\"String\":\"ee\"},\"content\":\"A\"}", "eee",
+         "3 1"},
+        {"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"e+\"},\"content\":\"A \"}", "eAee",
+         "3 6 3 3 6"},
+        {"{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Lowercase\"},{\"type\":"
+         "\"Sequence\","
+         "\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"A\"}]}]}",
+         "E", "3 1"},
     };
     for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
         char json[600];
         snprintf(json, sizeof json,
-                 "{\"normalizer\":%s,\"model\":{\"vocab\":{\"\\u00e9\":0,\"e\":1,\"\\u0301\":2,\"A\":3,\"i\":4,"
-                 "\"\\u0307\":5,\" \":6},\"merges\":[]}}", cases[i].normalizer);
+                 "{\"normalizer\":%s,\"model\":{\"vocab\":{\"\\u00e9\":0,\"e\":1,\"\\u0301\":2,"
+                 "\"A\":3,\"i\":4,"
+                 "\"\\u0307\":5,\" \":6},\"merges\":[]}}",
+                 cases[i].normalizer);
         gs_tokenizer *t = tok_from_json(json);
         assert_ids(t, cases[i].text, cases[i].ids);
         gs_tokenizer_destroy(t);
@@ -259,7 +298,8 @@ static void added_tokens_swallow_the_space_beside_them(void **state) {
 
 static void single_words_want_no_letter_beside_them(void **state) {
     (void)state;
-    gs_tokenizer *t = tok_from_json("{" ADDED(",\"single_word\":true") MODEL(",\"unk_token\":\"<unk>\"") "}");
+    gs_tokenizer *t =
+        tok_from_json("{" ADDED(",\"single_word\":true") MODEL(",\"unk_token\":\"<unk>\"") "}");
     assert_ids(t, "<x>", "8");
     assert_ids(t, "a <x> b", "0 3 8 3 1");
     assert_ids(t, "a<x>", "0 4 4 4");
@@ -268,10 +308,10 @@ static void single_words_want_no_letter_beside_them(void **state) {
 
 static void normalized_tokens_are_found_behind_the_normalizer(void **state) {
     (void)state;
-    gs_tokenizer *t = tok_from_json(
-        "{\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":["
-        "{\"id\":8,\"content\":\"<X>\",\"normalized\":true},{\"id\":9,\"content\":\"<Y>\",\"normalized\":false}],"
-        MODEL("") "}");
+    gs_tokenizer *t =
+        tok_from_json("{\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":["
+                      "{\"id\":8,\"content\":\"<X>\",\"normalized\":true},{\"id\":9,\"content\":"
+                      "\"<Y>\",\"normalized\":false}]," MODEL("") "}");
     assert_ids(t, "<x>A<X><Y><y>", "8 0 8 9");
     gs_tokenizer_destroy(t);
 }
@@ -280,9 +320,12 @@ static void bos_comes_from_the_template(void **state) {
     (void)state;
     static const char json[] =
         "{\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},"
-        "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},"
-        "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[8],"
-        "\"tokens\":[\"<s>\"]}}}]},\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":true}]," MODEL("") "}";
+        "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_"
+        "id\":0}},"
+        "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>"
+        "\",\"ids\":[8],"
+        "\"tokens\":[\"<s>\"]}}}]},\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":"
+        "true}]," MODEL("") "}";
     gs_tokenizer *t = tok_from_json(json);
     gs_error err = {0};
     int32_t *ids;
@@ -294,14 +337,16 @@ static void bos_comes_from_the_template(void **state) {
         size_t n;
     } modes[] = {{GS_BOS_AUTO, 2}, {GS_BOS_ALWAYS, 2}, {GS_BOS_NEVER, 1}};
     for (size_t i = 0; i < GS_COUNTOF(modes); i++) {
-        assert_ok(gs_tokenizer_encode(t, NULL, "ab", 2, modes[i].mode, false, &ids, &n, &err), &err);
+        assert_ok(gs_tokenizer_encode(t, NULL, "ab", 2, modes[i].mode, false, &ids, &n, &err),
+                  &err);
         assert_int_equal(n, modes[i].n);
         assert_int_equal(ids[0], modes[i].n == 2 ? 8 : 5);
         gs_free(ids);
     }
     gs_tokenizer_destroy(t);
     t = tok_from_json("{" MODEL("") "}");
-    assert_fails(gs_tokenizer_encode(t, NULL, "a", 1, GS_BOS_ALWAYS, false, &ids, &n, &err), GS_E_INVALID, &err);
+    assert_fails(gs_tokenizer_encode(t, NULL, "a", 1, GS_BOS_ALWAYS, false, &ids, &n, &err),
+                 GS_E_INVALID, &err);
     assert_ok(gs_tokenizer_encode(t, NULL, "a", 1, GS_BOS_AUTO, false, &ids, &n, &err), &err);
     assert_int_equal(n, 1);
     gs_free(ids);
@@ -330,8 +375,9 @@ static void the_configuration_beside_it_has_the_last_word_on_bos(void **state) {
         {"{\"add_bos_token\":false,\"bos_token\":null}", false, -1},
     };
     char *dir = gs_test_tmpdir();
-    write_file(dir, "tokenizer.json",
-               "{\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":true}]," MODEL("") "}");
+    write_file(
+        dir, "tokenizer.json",
+        "{\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":true}]," MODEL("") "}");
     gs_tokenizer_destroy(tok_open(dir));
     for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
         write_file(dir, "tokenizer_config.json", cases[i].config);
@@ -367,14 +413,16 @@ static void a_path_without_a_tokenizer_is_refused(void **state) {
 
 static void text_that_is_not_utf8_is_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"a\xff", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                      "\xc3", "a\x80", "\xf0\x9f\xa6"};
+    static const char *const bad[] = {"a\xff",        "\xc0\x80",         "\xe0\x80\x80",
+                                      "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc3",
+                                      "a\x80",        "\xf0\x9f\xa6"};
     gs_tokenizer *t = tok_from_json("{" MODEL("") "}");
     for (size_t i = 0; i < GS_COUNTOF(bad); i++) {
         gs_error err = {0};
         int32_t *ids = (int32_t *)&err;
         size_t n = 1;
-        assert_fails(gs_tokenizer_encode(t, NULL, bad[i], strlen(bad[i]), GS_BOS_AUTO, false, &ids, &n, &err),
+        assert_fails(gs_tokenizer_encode(t, NULL, bad[i], strlen(bad[i]), GS_BOS_AUTO, false,
+                                         &ids, &n, &err),
                      GS_E_FORMAT, &err);
         assert_null(ids);
         assert_int_equal(n, 0);
@@ -391,20 +439,28 @@ static void unknown_parts_are_refused_by_name(void **state) {
         {"{" MODEL(",\"end_of_word_suffix\":\"</w>\"") "}", "end_of_word_suffix"},
         {"{\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}," MODEL("") "}", "BertPreTokenizer"},
         {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},"
-         "{\"type\":\"Digits\"}]}," MODEL("") "}", "behind ByteLevel"},
+         "{\"type\":\"Digits\"}]}," MODEL("") "}",
+         "behind ByteLevel"},
         {"{" SPLIT("{\"String\":\" \"}", "Sideways", "") MODEL("") "}", "Sideways"},
         {"{" SPLIT("{\"String\":\"\"}", "Isolated", "") MODEL("") "}", "empty"},
         {"{" SPLIT("{\"Glob\":\"*\"}", "Isolated", "") MODEL("") "}", "pattern"},
         {"{" SPLIT("{\"Regex\":\"\\\\b\"}", "Isolated", "") MODEL("") "}", "\\b"},
-        {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"last\"}," MODEL("") "}", "last"},
-        {"{\"normalizer\":{\"type\":\"Strip\"},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":"
-         "\"first\"}," MODEL("") "}", "first"},
+        {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"last\"}," MODEL("") "}",
+         "last"},
+        {"{\"normalizer\":{\"type\":\"Strip\"},\"pre_tokenizer\":{\"type\":\"Metaspace\","
+         "\"prepend_scheme\":"
+         "\"first\"}," MODEL("") "}",
+         "first"},
         {"{\"normalizer\":{\"type\":\"Precompiled\"}," MODEL("") "}", "Precompiled"},
-        {"{\"post_processor\":{\"type\":\"RobertaProcessing\"}," MODEL("") "}", "RobertaProcessing"},
-        {"{\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":[{\"id\":8,\"content\":\"<X>\",\"normalized\":"
-         "true},{\"id\":9,\"content\":\"<x>\",\"normalized\":true}]," MODEL("") "}", "normalize to"},
-        {"{\"normalizer\":{\"type\":\"Strip\"},\"added_tokens\":[{\"id\":8,\"content\":\"\\n\",\"normalized\":true}],"
-         MODEL("") "}", "nothing"},
+        {"{\"post_processor\":{\"type\":\"RobertaProcessing\"}," MODEL("") "}",
+         "RobertaProcessing"},
+        {"{\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":[{\"id\":8,\"content\":\"<X>"
+         "\",\"normalized\":"
+         "true},{\"id\":9,\"content\":\"<x>\",\"normalized\":true}]," MODEL("") "}",
+         "normalize to"},
+        {"{\"normalizer\":{\"type\":\"Strip\"},\"added_tokens\":[{\"id\":8,\"content\":\"\\n\","
+         "\"normalized\":true}]," MODEL("") "}",
+         "nothing"},
     };
     for (size_t i = 0; i < GS_COUNTOF(all); i++) refused(all[i][0], GS_E_UNSUPPORTED, all[i][1]);
 }
@@ -412,7 +468,11 @@ static void unknown_parts_are_refused_by_name(void **state) {
 static void malformed_files_are_refused_with_the_place(void **state) {
     (void)state;
     static const char *const all[][2] = {
-        {"", "JSON"}, {"{", "JSON"}, {"[]", "model"}, {"{}", "model"}, {"{\"model\":{}}", "vocab"},
+        {"", "JSON"},
+        {"{", "JSON"},
+        {"[]", "model"},
+        {"{}", "model"},
+        {"{\"model\":{}}", "vocab"},
         {"{\"model\":{\"vocab\":{}}}", "merges"},
         {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "-1"},
         {"{\"model\":{\"vocab\":{\"a\":16777216},\"merges\":[]}}", "16777216"},
@@ -440,9 +500,12 @@ static void malformed_files_are_refused_with_the_place(void **state) {
         {"{\"added_tokens\":7," MODEL("") "}", "added_tokens"},
         {"{\"pre_tokenizer\":{\"type\":\"Sequence\"}," MODEL("") "}", "pretokenizers"},
         {"{\"normalizer\":{\"type\":\"Sequence\"}," MODEL("") "}", "normalizers"},
-        {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"}}," MODEL("") "}", "content"},
-        {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"s\"}}],"
-         "\"special_tokens\":{\"s\":{\"ids\":[800]}}}," MODEL("") "}", "800"},
+        {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"}}," MODEL("") "}",
+         "content"},
+        {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{"
+         "\"id\":\"s\"}}],"
+         "\"special_tokens\":{\"s\":{\"ids\":[800]}}}," MODEL("") "}",
+         "800"},
     };
     for (size_t i = 0; i < GS_COUNTOF(all); i++) refused(all[i][0], GS_E_FORMAT, all[i][1]);
 }
@@ -456,7 +519,8 @@ static void endless_sequences_are_refused(void **state) {
     refused(json.data, GS_E_UNSUPPORTED, "32 pre_tokenizers");
     gs_strbuf_reset(&json);
     gs_strbuf_puts(&json, "{\"normalizer\":");
-    for (int i = 0; i < 40; i++) gs_strbuf_puts(&json, "{\"type\":\"Sequence\",\"normalizers\":[");
+    for (int i = 0; i < 40; i++)
+        gs_strbuf_puts(&json, "{\"type\":\"Sequence\",\"normalizers\":[");
     for (int i = 0; i < 40; i++) gs_strbuf_puts(&json, "]}");
     gs_strbuf_puts(&json, "," MODEL("") "}");
     refused(json.data, GS_E_FORMAT, "JSON");
@@ -465,14 +529,16 @@ static void endless_sequences_are_refused(void **state) {
 
 static void a_runaway_expression_fails_the_text_and_not_the_process(void **state) {
     (void)state;
-    gs_tokenizer *t = tok_from_json("{" SPLIT("{\"Regex\":\"(a+)+b|(a|a)*c\"}", "Isolated", "") MODEL("") "}");
+    gs_tokenizer *t =
+        tok_from_json("{" SPLIT("{\"Regex\":\"(a+)+b|(a|a)*c\"}", "Isolated", "") MODEL("") "}");
     gs_error err = {0};
     int32_t *ids;
     size_t n;
     char text[64];
     memset(text, 'a', sizeof text);
-    assert_fails(gs_tokenizer_encode(t, NULL, text, sizeof text, GS_BOS_AUTO, false, &ids, &n, &err),
-                 GS_E_UNSUPPORTED, &err);
+    assert_fails(
+        gs_tokenizer_encode(t, NULL, text, sizeof text, GS_BOS_AUTO, false, &ids, &n, &err),
+        GS_E_UNSUPPORTED, &err);
     assert_null(ids);
     assert_ids(t, "abc", "5 2");
     gs_tokenizer_destroy(t);
@@ -482,10 +548,13 @@ static void a_runaway_expression_fails_the_text_and_not_the_process(void **state
 static void without_memory_there_is_an_error_and_no_leak(void **state) {
     (void)state;
     static const char json[] =
-        "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Replace\","
+        "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":"
+        "\"Replace\","
         "\"pattern\":{\"Regex\":\"x\"},\"content\":\"a\"}]},"
-        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Metaspace\"},{\"type\":\"Split\","
-        "\"pattern\":{\"Regex\":\"b\"},\"behavior\":\"Isolated\"}]}," ADDED(",\"normalized\":true") MODEL("") "}";
+        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Metaspace\"},{"
+        "\"type\":\"Split\","
+        "\"pattern\":{\"Regex\":\"b\"},\"behavior\":\"Isolated\"}]}," ADDED(
+            ",\"normalized\":true") MODEL("") "}";
     for (int64_t k = 0; k < 2000; k++) {
         gs_error err = {0};
         gs_tokenizer *t = NULL;
@@ -494,7 +563,8 @@ static void without_memory_there_is_an_error_and_no_leak(void **state) {
         gs_mem_fail_after(k);
         gs_status status = try_json(json, &t, &err);
         if (status == GS_OK)
-            status = gs_tokenizer_encode(t, NULL, "ab<x>e\xcc\x81 x", 10, GS_BOS_AUTO, true, &ids, &n, &err);
+            status = gs_tokenizer_encode(t, NULL, "ab<x>e\xcc\x81 x", 10, GS_BOS_AUTO, true, &ids,
+                                         &n, &err);
         gs_mem_fail_after(-1);
         gs_tokenizer_destroy(t);
         gs_free(ids);
@@ -509,6 +579,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_merge_by_rank_then_from_the_left),
         cmocka_unit_test(long_words_merge_like_short_ones),
+        cmocka_unit_test(equal_pairs_merge_from_the_left),
         cmocka_unit_test(a_whole_word_wins_where_merges_are_ignored),
         cmocka_unit_test(unknown_characters_fuse_or_vanish),
         cmocka_unit_test(unknown_characters_fall_back_to_their_bytes),

@@ -18,7 +18,8 @@ static const char *matches(const char *pattern, const char *text) {
         bool found;
         assert_ok(gs_tokregex_next(run, text, len, from, &begin, &end, &found, &err), &err);
         if (!found) break;
-        used += (size_t)snprintf(out + used, sizeof out - used, "%s%zu-%zu", used ? " " : "", begin, end);
+        used += (size_t)snprintf(out + used, sizeof out - used, "%s%zu-%zu", used ? " " : "",
+                                 begin, end);
         from = end > begin ? end : end + 1;
     }
     gs_tokregex_run_destroy(run);
@@ -31,9 +32,11 @@ static const char *matches(const char *pattern, const char *text) {
 static void refused(const char *pattern, const char *word) {
     gs_error err = {0};
     gs_tokregex *re = NULL;
-    assert_fails(gs_tokregex_compile(pattern, strlen(pattern), &re, &err), GS_E_UNSUPPORTED, &err);
+    assert_fails(gs_tokregex_compile(pattern, strlen(pattern), &re, &err), GS_E_UNSUPPORTED,
+                 &err);
     assert_null(re);
-    if (!strstr(err.text, word)) fail_msg("%s: '%s' says nothing of '%s'", pattern, err.text, word);
+    if (!strstr(err.text, word))
+        fail_msg("%s: '%s' says nothing of '%s'", pattern, err.text, word);
 }
 
 static void white_space_is_unicode_white_space(void **state) {
@@ -102,14 +105,23 @@ static void case_folds_one_to_one(void **state) {
 static void what_differs_is_refused_by_name(void **state) {
     (void)state;
     static const char *const all[][2] = {
-        {"\\bx", "'\\b'"}, {"\\B", "'\\B'"}, {"\\h", "'\\h'"}, {"\\R", "'\\R'"}, {"\\X", "'\\X'"},
-        {"\\K", "'\\K'"}, {"\\G", "'\\G'"}, {"(a)\\1", "'\\1'"}, {"\\C", "'\\C'"}, {"\\Q..\\E", "'\\Q'"},
-        {"[a[b]]", "class inside"}, {"[[:alpha:]]", "class inside"}, {"[a&&b]", "intersection"},
-        {"[]a]", "empty class"}, {"[a", "without end"}, {"[\\s-z]", "range"}, {"[a-\\d]", "range"},
-        {"(?<n>a)", "group"}, {"(?m)a", "group"}, {"a(?i)b", "group"}, {"(?#x)", "group"},
-        {"(*UTF)a", "control verb"}, {"a{,3}", "{,n}"}, {"a{2}+", "quantifier"}, {"a{2}?", "quantifier"},
-        {"\\xff", "byte"}, {"\\x{zz}", "malformed"}, {"\\u12", "malformed"}, {"\\pL", "braces"},
-        {"\\p{Nonesuch}", "PCRE2"}, {"\\p{L", "property"}, {"(", "PCRE2"}, {"a**b)", "PCRE2"}, {"\\", "lone"},
+        {"\\bx", "'\\b'"},          {"\\B", "'\\B'"},
+        {"\\h", "'\\h'"},           {"\\R", "'\\R'"},
+        {"\\X", "'\\X'"},           {"\\K", "'\\K'"},
+        {"\\G", "'\\G'"},           {"(a)\\1", "'\\1'"},
+        {"\\C", "'\\C'"},           {"\\Q..\\E", "'\\Q'"},
+        {"[a[b]]", "class inside"}, {"[[:alpha:]]", "class inside"},
+        {"[a&&b]", "intersection"}, {"[]a]", "empty class"},
+        {"[a", "without end"},      {"[\\s-z]", "range"},
+        {"[a-\\d]", "range"},       {"(?<n>a)", "group"},
+        {"(?m)a", "group"},         {"a(?i)b", "group"},
+        {"(?#x)", "group"},         {"(*UTF)a", "control verb"},
+        {"a{,3}", "{,n}"},          {"a{2}+", "quantifier"},
+        {"a{2}?", "quantifier"},    {"\\xff", "byte"},
+        {"\\x{zz}", "malformed"},   {"\\u12", "malformed"},
+        {"\\pL", "braces"},         {"\\p{Nonesuch}", "PCRE2"},
+        {"\\p{L", "property"},      {"(", "PCRE2"},
+        {"a**b)", "PCRE2"},         {"\\", "lone"},
         {"(?<=a+)b", "PCRE2"},
     };
     for (size_t i = 0; i < GS_COUNTOF(all); i++) refused(all[i][0], all[i][1]);
@@ -135,7 +147,8 @@ static void a_runaway_expression_ends_with_an_error(void **state) {
     memset(text, 'a', 64);
     assert_ok(gs_tokregex_compile("(a+)+b|(a|a)*c", 14, &re, &err), &err);
     assert_ok(gs_tokregex_run_create(re, &run, &err), &err);
-    assert_fails(gs_tokregex_next(run, text, 64, 0, &begin, &end, &found, &err), GS_E_UNSUPPORTED, &err);
+    assert_fails(gs_tokregex_next(run, text, 64, 0, &begin, &end, &found, &err), GS_E_UNSUPPORTED,
+                 &err);
     assert_non_null(strstr(err.text, "too many steps"));
     gs_tokregex_run_destroy(run);
     gs_tokregex_destroy(re);

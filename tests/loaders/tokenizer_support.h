@@ -25,12 +25,14 @@ static inline gs_tokenizer *tok_from_json(const char *json) {
 }
 
 /* The ids as text, "1 2 3", in a static buffer; without BOS. */
-static inline const char *tok_ids(const gs_tokenizer *t, const char *text, size_t len, bool special) {
+static inline const char *tok_ids(const gs_tokenizer *t, const char *text, size_t len,
+                                  bool special) {
     static gs_strbuf out;
     gs_error err = {0};
     int32_t *ids = NULL;
     size_t n = 0;
-    assert_ok(gs_tokenizer_encode(t, NULL, text, len, GS_BOS_NEVER, special, &ids, &n, &err), &err);
+    assert_ok(gs_tokenizer_encode(t, NULL, text, len, GS_BOS_NEVER, special, &ids, &n, &err),
+              &err);
     gs_strbuf_reset(&out);
     for (size_t i = 0; i < n; i++) {
         assert_in_range(ids[i], 0, gs_tokenizer_vocab(t) - 1);
@@ -41,7 +43,8 @@ static inline const char *tok_ids(const gs_tokenizer *t, const char *text, size_
 }
 
 #define assert_ids(t, text, want) assert_string_equal(tok_ids(t, text, strlen(text), false), want)
-#define assert_special_ids(t, text, want) assert_string_equal(tok_ids(t, text, strlen(text), true), want)
+#define assert_special_ids(t, text, want)                                                        \
+    assert_string_equal(tok_ids(t, text, strlen(text), true), want)
 
 static inline char *tok_read(const char *path, size_t *len) {
     gs_error err = {0};
