@@ -10,8 +10,8 @@
 #include <string.h>
 
 enum {
-    VOCAB_BLOCK = 4096, /* columns of logits, rows of the projection */
-    ROW_BLOCK = 256,    /* rows of logits */
+    VOCAB_BLOCK = 2048, /* columns of logits, rows of the projection */
+    ROW_BLOCK = 256,    /* rows of logits: a block of them stays in the outer caches */
     SCORE_GRAIN = 16    /* rows a worker folds at a time */
 };
 
@@ -23,7 +23,7 @@ typedef struct side {
     float *hidden;       /* [rows, width] after the norm */
     uint16_t *half;      /* the same in bf16, or NULL */
     gs_gemm_weight *weight;
-    float *logits;       /* [ROW_BLOCK, VOCAB_BLOCK] */
+    float *logits;       /* [ROW_BLOCK, columns of the block], dense */
     void *block;         /* [VOCAB_BLOCK, width] f32 or bf16 */
 } side;
 
@@ -140,7 +140,7 @@ static gs_status side_weight(side *s, const job *j, int64_t row0, int64_t n, gs_
                         .width = s->width};
     gs_team_for(j->cx->team, n, 64, read_rows, &reading);
     if (atomic_load(&reading.failed)) { /* once more, for its words */
-        GS_TRY(gs_param_read_f32(s->projection, row0, 1, s->logits, err));
+        GS_TRY(gs_param_read_f32(s->projection, row0, 1, s->block, err));
         return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' cannot be read", s->projection->name);
     }
     gs_gemm_weight_destroy(s->weight);
@@ -152,7 +152,7 @@ static gs_status side_weight(side *s, const job *j, int64_t row0, int64_t n, gs_
 static gs_status side_logits(side *s, const job *j, int64_t row0, int64_t rows, gs_error *err) {
     const void *a = s->half ? (const void *)(s->half + row0 * s->width)
                             : (const void *)(s->hidden + row0 * s->width);
-    return gs_gemm_run(j->cx->team, s->weight, rows, a, s->width, s->logits, VOCAB_BLOCK, err);
+    return gs_gemm_run(j->cx->team, s->weight, rows, a, s->width, s->logits, j->columns, err);
 }
 
 /* Position of the first maximum. */
@@ -207,15 +207,15 @@ static void fold_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     for (int64_t r = begin; r < end; r++) {
         int64_t row = j->row0 + r;
         if (j->target[row] < 0) continue;
-        const float *p = j->compared ? j->reference.logits + r * VOCAB_BLOCK : NULL;
-        fold(j, &j->state[row], j->model.logits + r * VOCAB_BLOCK, p, j->target[row]);
+        const float *p = j->compared ? j->reference.logits + r * j->columns : NULL;
+        fold(j, &j->state[row], j->model.logits + r * j->columns, p, j->target[row]);
     }
 }
 
 static gs_status dump_block(const job *j, const gs_logit_dump *dump, int64_t rows, gs_error *err) {
     for (int64_t r = 0; r < rows; r++) {
         int64_t at = (dump->row0 + j->row0 + r) * j->model.vocab + j->column0;
-        GS_TRY(gs_outfile_pwrite(dump->file, j->model.logits + r * VOCAB_BLOCK,
+        GS_TRY(gs_outfile_pwrite(dump->file, j->model.logits + r * j->columns,
                                  (size_t)j->columns * sizeof(float), at * (int64_t)sizeof(float), err));
     }
     return GS_OK;
