@@ -47,9 +47,9 @@ awk -v f32="$(best f32)" -v bf16="$(best bf16)" -v t=$window '
         shape = $1 " " $4 " " $6
         for (i = 7; i < NF; i++) if ($i == "oneDNN" && $(i + 1) > own[shape]) own[shape] = $(i + 1)
     }
-    function layer_time(d) {
-        return 2 * t * (2 * 576 * 576 / own[d " 576 576"] + 2 * 192 * 576 / own[d " 192 576"] +
-                        2 * 1536 * 576 / own[d " 1536 576"] + 576 * 1536 / own[d " 576 1536"])
+    function layer_time(d,    s) {
+        s = 2 * 576 * 576 / own[d " 576 576"] + 2 * 192 * 576 / own[d " 192 576"]
+        return 2 * t * (s + 2 * 1536 * 576 / own[d " 1536 576"] + 576 * 1536 / own[d " 576 1536"])
     }
     function report(d, tokens,    linear, flops, onednn, ours) {
         linear = 2 * t * (30 * (2 * 576 * 576 + 2 * 192 * 576 + 3 * 1536 * 576) + 49152 * 576)
