@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -33,6 +34,8 @@ int main(int argc, char **argv) {
         return GS_EXIT_USAGE;
     }
     gs_ui_catch_signals();
+    /* hwloc would complain on standard error where /sys is not mounted; it copes without */
+    setenv("HWLOC_HIDE_ERRORS", "2", 0);
     /* glibc otherwise learns to keep weight-sized blocks in its heap, which fragments: resident
      * memory would creep up by several segments */
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
