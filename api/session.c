@@ -1,6 +1,20 @@
 #include <api/session.h>
 
 #include <base/mem.h>
+#include <base/strbuf.h>
+#include <kernels/gemm/gemm.h>
+#include <kernels/isa.h>
+
+/* What will do the work, for --verbose. */
+static void describe(gs_session *s) {
+    gs_strbuf text = {0};
+    if (!s->context.log) return;
+    gs_topology_describe(s->topology, &text);
+    gs_log(&s->context, GS_LOG_DEBUG, "%s; %d workers; rows %s; f32 by %s; bf16 by %s", gs_strbuf_text(&text),
+           gs_team_size(s->team), gs_isa_name(gs_isa_selected()), gs_gemm_backend(GS_GEMM_F32),
+           gs_gemm_backend(GS_GEMM_BF16));
+    gs_strbuf_clear(&text);
+}
 
 gs_status gs_session_create(const gs_session_options *options, gs_session **out, gs_error *err) {
     static const gs_session_options defaults;
@@ -15,6 +29,7 @@ gs_status gs_session_create(const gs_session_options *options, gs_session **out,
     }
     s->context = (gs_context){.team = s->team, .topology = s->topology, .log = o->log,
                               .progress = o->progress, .ui = o->ui, .memory_budget = o->memory_budget};
+    describe(s);
     *out = s;
     return GS_OK;
 }
