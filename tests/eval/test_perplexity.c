@@ -82,26 +82,35 @@ static void the_result_depends_neither_on_threads_nor_on_the_budget(void **state
     end(&f);
 }
 
-static void the_nll_is_that_of_the_dumped_logits(void **state) {
-    (void)state;
+/* A vocabulary that the head computes in one block, and one of three. */
+static const int64_t vocabularies[] = {96, 5000};
+
+static void check_nll(int64_t vocab) {
     fixture f;
-    begin(&f, &tiny_default);
+    tiny_shape shape = tiny_default;
+    shape.vocab = vocab;
+    begin(&f, &shape);
     char path[1200];
     snprintf(path, sizeof path, "%s/logits.f32", f.dir);
     gs_eval_options o = {.window = 25, .bos = -1, .dump_logits = path};
     gs_eval_result r = run(&f, NULL, &o, 2, 1);
-    float *logits = read_floats(path, 100 * 96);
+    float *logits = read_floats(path, (size_t)(100 * vocab));
     double sum = 0;
     for (int i = 0; i < 100; i++) {
         if (i % 25 == 24) continue;
-        const float *l = logits + i * 96;
+        const float *l = logits + i * vocab;
         double z = 0;
-        for (int v = 0; v < 96; v++) z += exp((double)l[v]);
+        for (int64_t v = 0; v < vocab; v++) z += exp((double)l[v]);
         sum += log(z) - (double)l[f.ids[i + 1]];
     }
     assert_true(fabs(sum / 96 - r.nll) <= 1e-6);
     free(logits);
     end(&f);
+}
+
+static void the_nll_is_that_of_the_dumped_logits(void **state) {
+    (void)state;
+    for (size_t i = 0; i < GS_COUNTOF(vocabularies); i++) check_nll(vocabularies[i]);
 }
 
 static void a_model_against_itself_diverges_by_nothing(void **state) {
@@ -116,13 +125,14 @@ static void a_model_against_itself_diverges_by_nothing(void **state) {
     end(&f);
 }
 
-static void the_divergence_is_that_of_the_definition(void **state) {
-    (void)state;
+static void check_divergence(int64_t vocab) {
     fixture f, g;
-    begin(&f, &tiny_default);
-    begin(&g, &tiny_default);
+    tiny_shape shape = tiny_default;
+    shape.vocab = vocab;
+    begin(&f, &shape);
+    begin(&g, &shape);
     gs_model_close(g.model);
-    tiny_model(g.dir, &tiny_default, 2);
+    tiny_model(g.dir, &shape, 2);
     g.model = open_model(g.dir);
     char p_path[1200], q_path[1200];
     snprintf(p_path, sizeof p_path, "%s/p.f32", f.dir);
@@ -131,20 +141,20 @@ static void the_divergence_is_that_of_the_definition(void **state) {
     run(&g, NULL, &o, 1, 1 << 28);
     o.dump_logits = q_path;
     gs_eval_result r = run(&f, g.model, &o, 2, 1 << 28);
-    float *p = read_floats(p_path, 100 * 96), *q = read_floats(q_path, 100 * 96);
+    float *p = read_floats(p_path, (size_t)(100 * vocab)), *q = read_floats(q_path, (size_t)(100 * vocab));
     double kld = 0;
     int agree = 0;
     for (int i = 0; i < 99; i++) {
-        const float *lp = p + i * 96, *lq = q + i * 96;
+        const float *lp = p + i * vocab, *lq = q + i * vocab;
         double zp = 0, zq = 0;
-        int top_p = 0, top_q = 0;
-        for (int v = 0; v < 96; v++) {
+        int64_t top_p = 0, top_q = 0;
+        for (int64_t v = 0; v < vocab; v++) {
             zp += exp((double)lp[v]);
             zq += exp((double)lq[v]);
             top_p = lp[v] > lp[top_p] ? v : top_p;
             top_q = lq[v] > lq[top_q] ? v : top_q;
         }
-        for (int v = 0; v < 96; v++)
+        for (int64_t v = 0; v < vocab; v++)
             kld += exp((double)lp[v]) / zp * ((double)lp[v] - log(zp) - (double)lq[v] + log(zq));
         agree += top_p == top_q;
     }
@@ -155,6 +165,11 @@ static void the_divergence_is_that_of_the_definition(void **state) {
     free(q);
     end(&f);
     end(&g);
+}
+
+static void the_divergence_is_that_of_the_definition(void **state) {
+    (void)state;
+    for (size_t i = 0; i < GS_COUNTOF(vocabularies); i++) check_divergence(vocabularies[i]);
 }
 
 static void the_llama_cpp_protocol_scores_the_second_half(void **state) {
