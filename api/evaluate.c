@@ -7,31 +7,15 @@
 #include <eval/perplexity.h>
 #include <loaders/tokenizer.h>
 
-#include <string.h>
 
 enum { MAX_TEXT = 1 << 30 };
-
-/* Index of a word in a list, or GS_E_INVALID with the nearest as a hint. NULL: 0. */
-static gs_status choose(const char *what, const char *word, const char *const *known, size_t count,
-                        int *index, gs_error *err) {
-    *index = 0;
-    for (size_t i = 0; word && i < count; i++) {
-        if (strcmp(word, known[i]) != 0) continue;
-        *index = (int)i;
-        return GS_OK;
-    }
-    if (!word) return GS_OK;
-    gs_status status = GS_FAIL(err, GS_E_INVALID, "unknown %s '%s'", what, word);
-    gs_error_hint(err, "did you mean '%s'?", gs_nearest(word, known, count));
-    return status;
-}
 
 static gs_status read_options(const gs_evaluate_options *o, gs_eval_options *out, gs_error *err) {
     static const char *const dtypes[] = {"f32", "bf16"};
     static const char *const protocols[] = {"windows", "llama.cpp"};
     int dtype, protocol;
-    GS_TRY(choose("dtype", o->dtype, dtypes, GS_COUNTOF(dtypes), &dtype, err));
-    GS_TRY(choose("protocol", o->protocol, protocols, GS_COUNTOF(protocols), &protocol, err));
+    GS_TRY(gs_choose("dtype", o->dtype, dtypes, GS_COUNTOF(dtypes), &dtype, err));
+    GS_TRY(gs_choose("protocol", o->protocol, protocols, GS_COUNTOF(protocols), &protocol, err));
     if (!o->text == !o->tokens)
         return GS_FAIL(err, GS_E_INVALID, "exactly one of a text and a token file is needed");
     if (o->window < 0 || o->window == 1 || o->max_windows < 0)

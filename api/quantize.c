@@ -11,7 +11,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 static const uint64_t DEFAULT_SHARD = (uint64_t)4 << 30;
 
@@ -27,24 +26,14 @@ typedef struct job {
     int64_t done, total; /* progress in source bytes */
 } job;
 
-static gs_status unknown(const char *what, const char *word, const char *const *known, size_t count,
-                         gs_error *err) {
-    gs_status status = GS_FAIL(err, GS_E_INVALID, "unknown %s '%s'", what, word);
-    gs_error_hint(err, "did you mean '%s'?", gs_nearest(word, known, count));
-    return status;
-}
-
 static gs_status read_scheme(const gs_quantize_options *o, gs_ptq_config *c, gs_error *err) {
     static const char *const schemes[] = {"w8a16"};
     static const char *const conventions[] = {"ascend", "goldenstick"};
-    const char *scheme = o->scheme ? o->scheme : schemes[0];
-    const char *convention = o->scale_convention ? o->scale_convention : conventions[0];
-    if (strcmp(scheme, schemes[0]) != 0) return unknown("scheme", scheme, schemes, GS_COUNTOF(schemes), err);
+    int scheme, convention;
+    GS_TRY(gs_choose("scheme", o->scheme, schemes, GS_COUNTOF(schemes), &scheme, err));
+    GS_TRY(gs_choose("scale convention", o->scale_convention, conventions, GS_COUNTOF(conventions), &convention, err));
     *c = gs_ptq_config_w8a16();
-    if (strcmp(convention, conventions[1]) == 0)
-        c->scale_convention = GS_SCALE_GOLDENSTICK;
-    else if (strcmp(convention, conventions[0]) != 0)
-        return unknown("scale convention", convention, conventions, GS_COUNTOF(conventions), err);
+    c->scale_convention = convention ? GS_SCALE_GOLDENSTICK : GS_SCALE_ASCEND;
     if (o->blacklist) {
         c->opname_blacklist = o->blacklist;
         c->opname_blacklist_count = o->blacklist_count;
@@ -53,7 +42,7 @@ static gs_status read_scheme(const gs_quantize_options *o, gs_ptq_config *c, gs_
 }
 
 /* Largest |value| of the tensors that will stay float, NaN and infinities included. */
-static gs_status largest_float(const gs_net *net, float *largest, gs_error *err) {
+static gs_status largest_float(const gs_checkpoint *c, const gs_net *net, float *largest, gs_error *err) {
     enum { ROWS = 64 };
     for (int i = 0; i < gs_net_node_count(net); i++) {
         for (int r = 0; r < GS_ROLE_COUNT; r++) {
@@ -69,6 +58,7 @@ static gs_status largest_float(const gs_net *net, float *largest, gs_error *err)
                 status = gs_param_read_f32(p, row, n, x, err);
                 for (int64_t k = 0; status == GS_OK && k < n * cols; k++)
                     if (fabsf(x[k]) > *largest) *largest = fabsf(x[k]);
+                gs_checkpoint_drop_rows(c, p->source, row, n);
             }
             gs_free(x);
             GS_TRY(status);
@@ -95,7 +85,7 @@ static gs_status auto_dtype(job *j, gs_dtype *dtype, gs_error *err) {
     for (int i = 0; i < gs_model_segments(j->source.model); i++) {
         gs_net *net;
         GS_TRY(plan_segment(j, i, &net, err));
-        gs_status status = largest_float(net, &largest, err);
+        gs_status status = largest_float(gs_model_checkpoint(j->source.model), net, &largest, err);
         gs_net_destroy(net);
         GS_TRY(status);
     }
@@ -106,15 +96,12 @@ static gs_status auto_dtype(job *j, gs_dtype *dtype, gs_error *err) {
 static gs_status read_dtype(job *j, const char *word, gs_error *err) {
     static const char *const known[] = {"auto", "f16", "bf16", "f32"};
     static const gs_dtype dtype[] = {GS_DTYPE_NONE, GS_F16, GS_BF16, GS_F32};
-    if (!word || strcmp(word, known[0]) == 0) return auto_dtype(j, &j->config.compute, err);
-    for (size_t i = 1; i < GS_COUNTOF(known); i++) {
-        if (strcmp(word, known[i]) != 0) continue;
-        j->config.compute = dtype[i];
-        if (dtype[i] == GS_F32)
-            gs_log(j->cx, GS_LOG_WARN, "MindIE loads float16 and bfloat16 bundles only");
-        return GS_OK;
-    }
-    return unknown("dtype", word, known, GS_COUNTOF(known), err);
+    int i;
+    GS_TRY(gs_choose("dtype", word, known, GS_COUNTOF(known), &i, err));
+    if (i == 0) return auto_dtype(j, &j->config.compute, err);
+    j->config.compute = dtype[i];
+    if (dtype[i] == GS_F32) gs_log(j->cx, GS_LOG_WARN, "MindIE loads float16 and bfloat16 bundles only");
+    return GS_OK;
 }
 
 static gs_status check_paths(const char *model, const char *bundle, bool dry_run, gs_error *err) {
@@ -160,30 +147,20 @@ static int64_t view_bytes(const gs_net *net) {
     return (int64_t)sum;
 }
 
+/* For the algorithm, which knows no checkpoint. */
 static void drop(void *checkpoint, const gs_tensor *view) { gs_checkpoint_drop(checkpoint, view); }
 
-static void drop_views(const job *j, const gs_net *net) {
-    for (int i = 0; i < gs_net_node_count(net); i++)
-        for (int r = 0; r < GS_ROLE_COUNT; r++) {
-            const gs_param *p = gs_net_node(net, i)->param[r];
-            if (p && p->source) gs_checkpoint_drop(gs_model_checkpoint(j->source.model), p->source);
-        }
-}
-
 static gs_status quantize_segment(job *j, int i, gs_error *err) {
-    gs_net *net, *views;
+    gs_net *net;
     GS_TRY(gs_cancel_check(err));
-    GS_TRY(gs_model_segment(j->source.model, i, &views, err));
-    gs_status status = plan_segment(j, i, &net, err);
-    if (status == GS_OK) {
-        status = gs_comp_algo_convert(j->algo, j->cx, net, err);
-        if (status == GS_OK && j->writer) status = j->format->write(j->writer, net, err);
-        gs_net_destroy(net);
-    }
-    drop_views(j, views);
-    j->done += view_bytes(views);
+    GS_TRY(gs_model_segment(j->source.model, i, &net, err));
+    int64_t bytes = view_bytes(net); /* apply takes views out */
+    gs_status status = gs_comp_algo_apply(j->algo, net, err);
+    if (status == GS_OK) status = gs_comp_algo_convert(j->algo, j->cx, net, err);
+    if (status == GS_OK && j->writer) status = j->format->write(j->writer, net, err);
+    gs_net_destroy(net);
+    j->done += bytes;
     gs_progress(j->cx, "quantizing", j->done, j->total);
-    gs_net_destroy(views);
     return status;
 }
 
@@ -209,7 +186,7 @@ static gs_status prepare(job *j, const char *model, const char *bundle, const gs
                          gs_error *err) {
     GS_TRY(check_paths(model, bundle, o->dry_run, err));
     GS_TRY(read_scheme(o, &j->config, err));
-    GS_TRY(gs_bundle_format_find(o->format ? o->format : "ascend", &j->format, err));
+    GS_TRY(gs_bundle_format_find(o->format, &j->format, err));
     GS_TRY(gs_opened_open(model, &j->source, err));
     if (j->source.bundle)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle already", model, gs_bundle_type(j->source.bundle));

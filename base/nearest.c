@@ -33,3 +33,17 @@ const char *gs_nearest(const char *word, const char *const *known, size_t count)
     }
     return best;
 }
+
+gs_status gs_choose(const char *what, const char *word, const char *const *known, size_t count, int *index,
+                    gs_error *err) {
+    *index = 0;
+    if (!word) return GS_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(word, known[i]) != 0) continue;
+        *index = (int)i;
+        return GS_OK;
+    }
+    gs_status status = GS_FAIL(err, GS_E_INVALID, "unknown %s '%s'", what, word);
+    gs_error_hint(err, "did you mean '%s'?", gs_nearest(word, known, count));
+    return status;
+}

@@ -80,10 +80,8 @@ static gs_status create(gs_context *cx, const char *path, const gs_bundle_option
 
 /* FLOAT tensors are cast to the bundle's dtype; what a quantizer made is written as it is. */
 static gs_dtype stored_dtype(const gs_bundle_writer *w, const gs_param *p) {
-    return p->source && gs_dtype_block(p->dtype) >= 1 &&
-                   (gs_dtype_is_float(p->dtype) || gs_dtype_block(p->dtype) > 1)
-               ? w->options.dtype
-               : p->dtype;
+    bool is_float = gs_dtype_is_float(p->dtype) || gs_dtype_block(p->dtype) > 1;
+    return p->source && is_float ? w->options.dtype : p->dtype;
 }
 
 static gs_status plan_param(gs_bundle_writer *w, const gs_param *p, const char *type, gs_error *err) {
@@ -219,16 +217,6 @@ static gs_status not_finite(const gs_bundle_writer *w, const entry *e, gs_error 
     return w->options.dtype == GS_F16 ? gs_error_hint(err, "bfloat16 has a wider range: --dtype bf16") : status;
 }
 
-/* The pages behind rows [row0, row0+n) will not be read again. */
-static void drop_rows(const gs_bundle_writer *w, const gs_param *p, int64_t row0, int64_t n, int64_t rows) {
-    gs_tensor part = *p->source;
-    uint64_t row = part.bytes / (uint64_t)rows;
-    if (part.order != GS_ROWS_AS_STORED) return; /* the rows lie elsewhere */
-    part.data += (uint64_t)row0 * row;
-    part.bytes = (uint64_t)n * row;
-    gs_checkpoint_drop(w->options.source, &part);
-}
-
 /* A FLOAT tensor, cast on the way by blocks of rows. */
 static gs_status write_float(gs_bundle_writer *w, const entry *e, const gs_param *p, gs_error *err) {
     int64_t rows, cols;
@@ -250,7 +238,7 @@ static gs_status write_float(gs_bundle_writer *w, const entry *e, const gs_param
         if (status == GS_OK)
             status = gs_safetensors_writer_put(w->file, e->name, (uint64_t)j.row0 * row_bytes, j.out,
                                                (size_t)n * row_bytes, err);
-        drop_rows(w, p, j.row0, n, rows);
+        gs_checkpoint_drop_rows(w->options.source, p->source, j.row0, n);
     }
     gs_free(j.out);
     return status;

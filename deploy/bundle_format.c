@@ -2,8 +2,6 @@
 
 #include <base/nearest.h>
 
-#include <string.h>
-
 gs_status gs_bundle_format_find(const char *name, const gs_bundle_format **out, gs_error *err) {
     static const gs_bundle_format *const formats[] = {
 #define X(format) &gs_bundle_##format,
@@ -11,14 +9,9 @@ gs_status gs_bundle_format_find(const char *name, const gs_bundle_format **out, 
 #undef X
     };
     const char *known[GS_COUNTOF(formats)];
-    for (size_t i = 0; i < GS_COUNTOF(formats); i++) {
-        if (strcmp(formats[i]->name, name) == 0) {
-            *out = formats[i];
-            return GS_OK;
-        }
-        known[i] = formats[i]->name;
-    }
-    gs_status status = GS_FAIL(err, GS_E_INVALID, "unknown bundle format '%s'", name);
-    gs_error_hint(err, "did you mean '%s'?", gs_nearest(name, known, GS_COUNTOF(known)));
-    return status;
+    int i;
+    for (size_t f = 0; f < GS_COUNTOF(formats); f++) known[f] = formats[f]->name;
+    GS_TRY(gs_choose("bundle format", name, known, GS_COUNTOF(known), &i, err));
+    *out = formats[i];
+    return GS_OK;
 }

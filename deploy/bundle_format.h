@@ -43,7 +43,7 @@ typedef struct gs_bundle_format {
 GS_BUNDLE_FORMAT_LIST(X)
 #undef X
 
-/* GS_E_INVALID naming the nearest known format. */
+/* NULL: the first. GS_E_INVALID naming the nearest known format. */
 gs_status gs_bundle_format_find(const char *name, const gs_bundle_format **out, gs_error *err) GS_NODISCARD;
 
 #endif

@@ -199,6 +199,16 @@ void gs_checkpoint_drop(const gs_checkpoint *c, const gs_tensor *t) {
     }
 }
 
+void gs_checkpoint_drop_rows(const gs_checkpoint *c, const gs_tensor *t, int64_t row0, int64_t n) {
+    int64_t rows, cols;
+    gs_tensor part = *t;
+    gs_tensor_matrix(t, &rows, &cols);
+    if (rows < 1 || t->order != GS_ROWS_AS_STORED) return;
+    part.data += (uint64_t)row0 * (t->bytes / (uint64_t)rows);
+    part.bytes = (uint64_t)n * (t->bytes / (uint64_t)rows);
+    gs_checkpoint_drop(c, &part);
+}
+
 uint64_t gs_checkpoint_bytes(const gs_checkpoint *c) {
     uint64_t sum = 0; /* of ranges of mapped files: no overflow */
     for (size_t i = 0; i < gs_checkpoint_count(c); i++) sum += gs_checkpoint_at(c, i)->bytes;
