@@ -14,6 +14,9 @@ static void describe(gs_session *s) {
            gs_team_size(s->team), gs_isa_name(gs_isa_selected()), gs_gemm_backend(GS_GEMM_F32),
            gs_gemm_backend(GS_GEMM_BF16));
     gs_strbuf_clear(&text);
+    gs_placement_describe(gs_team_placement(s->team), &text);
+    gs_log(&s->context, GS_LOG_DEBUG, "%s", gs_strbuf_text(&text));
+    gs_strbuf_clear(&text);
 }
 
 gs_status gs_session_create(const gs_session_options *options, gs_session **out, gs_error *err) {

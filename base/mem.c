@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 enum { ALIGNMENT = 64 };
@@ -65,6 +66,16 @@ char *gs_strdup(const char *s) {
 
 void gs_free(void *p) {
     free(p);
+}
+
+void *gs_alloc_pages(size_t bytes) {
+    if (bytes > PTRDIFF_MAX || injected_failure()) return NULL;
+    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void gs_free_pages(void *p, size_t bytes) {
+    if (p) munmap(p, bytes ? bytes : 1);
 }
 
 int64_t gs_mem_peak_rss(void) {

@@ -20,6 +20,11 @@ char *gs_strdup(const char *s);
 char *gs_strndup(const char *s, size_t n);
 void gs_free(void *p);
 
+/* Fresh zeroed pages that nobody has touched, so that they can still be bound to a NUMA node;
+ * NULL when there are none. Released by gs_free_pages alone, with the same size; NULL ok. */
+void *gs_alloc_pages(size_t bytes);
+void gs_free_pages(void *p, size_t bytes);
+
 void gs_mem_fail_after(int64_t k);
 
 /* Largest resident set of this process so far, in bytes (getrusage). */

@@ -16,9 +16,15 @@ enum { POLLS = 1500, MOST_THREADS = 4096 };
 
 typedef struct worker {
     gs_team *team;
-    int index;
+    int index, node;
     pthread_t thread;
 } worker;
+
+/* The chunks that the workers of one node take first. */
+typedef struct range {
+    _Alignas(64) _Atomic int64_t next; /* first chunk that nobody has taken */
+    int64_t end;
+} range;
 
 /* Start of a job: the caller writes the job, then raises `round`. End: each worker
  * lowers `running`; at zero the caller goes on. Whoever sleeps announces it in a
@@ -28,6 +34,7 @@ typedef struct worker {
 struct gs_team {
     const gs_topology *topo;
     worker *workers; /* size; [0] is the caller and has no thread */
+    gs_placement placement;
     int size, polls;
     bool bound, stop;
     pthread_t creator;
@@ -42,7 +49,7 @@ struct gs_team {
     gs_team_for_fn *for_fn;
     void *ctx;
     int64_t n, grain;
-    _Atomic int64_t next; /* first chunk that nobody has taken */
+    range ranges[GS_PLACEMENT_NODES]; /* one a node of the plan */
 };
 
 /* The team whose job this thread is executing, and as which worker. */
@@ -72,13 +79,31 @@ static void quiet_library(const char *setter) {
     set_threads(1);
 }
 
-static void take_chunks(gs_team *t, int index) {
+static void share_out(gs_team *t) {
     int64_t chunks = (t->n - 1) / t->grain + 1;
+    for (int d = 0; d < t->placement.nodes; d++) {
+        int64_t begin = gs_placement_begin(&t->placement, chunks, d);
+        atomic_store_explicit(&t->ranges[d].next, begin, memory_order_relaxed);
+        t->ranges[d].end = gs_placement_begin(&t->placement, chunks, d + 1);
+    }
+}
+
+static void take_range(gs_team *t, range *r, int index) {
     for (;;) {
-        int64_t c = atomic_fetch_add_explicit(&t->next, 1, memory_order_relaxed);
-        if (c >= chunks) return;
+        int64_t c = atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed);
+        if (c >= r->end) return;
         int64_t begin = c * t->grain, left = t->n - begin;
         t->for_fn(t->ctx, begin, left < t->grain ? t->n : begin + t->grain, index);
+    }
+}
+
+static void take_chunks(gs_team *t, int index) {
+    int nodes = t->placement.nodes, own = t->workers[index].node;
+    for (int i = 0; i < nodes; i++) {
+        range *r = &t->ranges[(own + i) % nodes];
+        /* a look costs less than taking the cache line from the workers of that node */
+        if (i > 0 && atomic_load_explicit(&r->next, memory_order_relaxed) >= r->end) continue;
+        take_range(t, r, index);
     }
 }
 
@@ -185,13 +210,26 @@ void gs_team_for(gs_team *t, int64_t n, int64_t grain, gs_team_for_fn *fn, void 
         t->ctx = ctx;
         t->n = n;
         t->grain = grain;
-        atomic_store_explicit(&t->next, 0, memory_order_relaxed);
+        share_out(t);
         all_work(t);
     }
 }
 
 int gs_team_size(const gs_team *t) {
     return t ? t->size : 1;
+}
+
+const gs_placement *gs_team_placement(const gs_team *t) {
+    static const gs_placement alone = {.workers = 1, .nodes = 1, .first = {0, 1}};
+    return t ? &t->placement : &alone;
+}
+
+int gs_team_node(const gs_team *t, int index) {
+    return t && index >= 0 && index < t->size ? t->workers[index].node : 0;
+}
+
+const gs_topology *gs_team_topology(const gs_team *t) {
+    return t ? t->topo : NULL;
 }
 
 /* Processing units that the scheduler lets this thread use; for want of an answer 1. */
@@ -256,6 +294,8 @@ gs_status gs_team_create(const gs_topology *topo, int threads, gs_team **out, gs
     t->topo = topo;
     t->workers = workers;
     t->size = size;
+    gs_placement_plan(topo, size, &t->placement);
+    for (int i = 0; i < size; i++) workers[i].node = gs_placement_node(&t->placement, i);
     t->polls = size <= usable && size <= cores ? POLLS : 0;
     /* a lone worker gains nothing from being tied to core 0, where every other lone
      * worker of the machine would be tied as well */

@@ -6,7 +6,8 @@
  * gs_team_run calls fn for every number in turn. One caller at a time. Results must
  * not depend on the number of workers: gs_team_for cuts [0, n) into chunks of exactly
  * `grain` (the last may be shorter) whatever the team's size; which worker takes which
- * chunk is dynamic.
+ * chunk is dynamic: the workers of a NUMA node take a contiguous range of chunks first
+ * (base/placement.h) and then those that are left of other nodes' ranges.
  *
  * A team of one is not bound, nor is one larger than the usable cores; otherwise the
  * creating thread is bound as worker 0 until it destroys the team. Workers take no
@@ -19,6 +20,7 @@
 #define GS_BASE_TEAM_H
 
 #include <base/error.h>
+#include <base/placement.h>
 #include <base/topology.h>
 
 typedef struct gs_team gs_team;
@@ -29,6 +31,10 @@ gs_status gs_team_create(const gs_topology *topo, int threads, gs_team **out,
                          gs_error *err) GS_NODISCARD;
 void gs_team_destroy(gs_team *team);
 int gs_team_size(const gs_team *team); /* 1 when team is NULL */
+/* Borrowed; of a NULL team: one worker on one node. */
+const gs_placement *gs_team_placement(const gs_team *team);
+int gs_team_node(const gs_team *team, int worker); /* 0 when team is NULL, or has no such worker */
+const gs_topology *gs_team_topology(const gs_team *team); /* may be NULL */
 
 typedef void gs_team_fn(void *ctx, int worker);
 typedef void gs_team_for_fn(void *ctx, int64_t begin, int64_t end, int worker);

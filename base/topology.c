@@ -14,6 +14,7 @@ struct gs_topology {
     hwloc_topology_t hw;
     hwloc_bitmap_t usable; /* the creating thread's cpuset, cut to what is allowed */
     core *cores;
+    hwloc_obj_t *owner; /* of each of our nodes; NULL for cores that no node claims */
     int count, nodes, units;
     bool this_machine;
 };
@@ -46,9 +47,10 @@ static bool already_listed(const gs_topology *t, hwloc_const_cpuset_t cpus) {
     return false;
 }
 
-/* Appends the usable cores within `within`; those of node `node` when it owns any. */
+/* Appends the usable cores within `within` as a node of ours, when there are any; owner: the NUMA
+ * node that they belong to, or NULL. */
 static gs_status add_cores(gs_topology *t, hwloc_obj_type_t type, hwloc_const_cpuset_t within,
-                           gs_error *err) {
+                           hwloc_obj_t owner, gs_error *err) {
     int before = t->count;
     for (hwloc_obj_t obj = NULL; (obj = hwloc_get_next_obj_by_type(t->hw, type, obj));) {
         if (!hwloc_bitmap_intersects(obj->cpuset, within)
@@ -61,7 +63,7 @@ static gs_status add_cores(gs_topology *t, hwloc_obj_type_t type, hwloc_const_cp
         hwloc_bitmap_singlify(unit);
         t->cores[t->count++] = (core){unit, t->nodes};
     }
-    if (t->count > before) t->nodes++;
+    if (t->count > before) t->owner[t->nodes++] = owner;
     return GS_OK;
 }
 
@@ -73,11 +75,15 @@ static gs_status list_cores(gs_topology *t, gs_error *err) {
     if (most < 1) return GS_FAIL(err, GS_E_UNSUPPORTED, "hwloc finds no processing units");
     t->cores = gs_calloc((size_t)most, sizeof *t->cores);
     if (!t->cores) return gs_error_nomem(err, (size_t)most * sizeof *t->cores);
+    int numa = hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_NUMANODE);
+    size_t owners = (size_t)(numa > 0 ? numa : 0) + 1;
+    t->owner = gs_calloc(owners, sizeof(hwloc_obj_t));
+    if (!t->owner) return gs_error_nomem(err, owners * sizeof(hwloc_obj_t));
     for (hwloc_obj_t node = NULL;
          (node = hwloc_get_next_obj_by_type(t->hw, HWLOC_OBJ_NUMANODE, node));)
-        GS_TRY(add_cores(t, type, node->cpuset, err));
+        GS_TRY(add_cores(t, type, node->cpuset, node, err));
     /* cores that no node claims */
-    GS_TRY(add_cores(t, type, t->usable, err));
+    GS_TRY(add_cores(t, type, t->usable, NULL, err));
     if (t->count < 1)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "none of the %d cores may be used", most);
     return GS_OK;
@@ -98,6 +104,7 @@ void gs_topology_destroy(gs_topology *t) {
     if (!t) return;
     for (int i = 0; i < t->count; i++) hwloc_bitmap_free(t->cores[i].unit);
     gs_free(t->cores);
+    gs_free(t->owner);
     hwloc_bitmap_free(t->usable);
     if (t->hw) hwloc_topology_destroy(t->hw);
     gs_free(t);
@@ -128,6 +135,25 @@ void gs_topology_bind_core(const gs_topology *t, int index) {
 void gs_topology_unbind(const gs_topology *t) {
     if (!t->this_machine) return;
     (void)hwloc_set_cpubind(t->hw, t->usable, HWLOC_CPUBIND_THREAD);
+}
+
+uint64_t gs_topology_node_memory(const gs_topology *t, int node) {
+    if (node < 0 || node >= t->nodes || !t->owner[node]) return 0;
+    return t->owner[node]->attr->numanode.local_memory;
+}
+
+void gs_topology_bind_memory(const gs_topology *t, void *p, size_t bytes, int first, int count) {
+    if (!t->this_machine || first < 0 || count < 1 || count > t->nodes - first) return;
+    hwloc_bitmap_t nodes = hwloc_bitmap_alloc();
+    if (!nodes) return;
+    for (int i = first; i < first + count; i++) {
+        if (t->owner[i]) hwloc_bitmap_or(nodes, nodes, t->owner[i]->nodeset);
+    }
+    if (!hwloc_bitmap_iszero(nodes))
+        (void)hwloc_set_area_membind(t->hw, p, bytes, nodes,
+                                     count > 1 ? HWLOC_MEMBIND_INTERLEAVE : HWLOC_MEMBIND_BIND,
+                                     HWLOC_MEMBIND_BYNODESET);
+    hwloc_bitmap_free(nodes);
 }
 
 void gs_topology_describe(const gs_topology *t, gs_strbuf *out) {

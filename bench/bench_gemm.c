@@ -1,15 +1,17 @@
 /* Products and attention of the network room's shapes: GFLOP/s of gs_gemm_run beside what
- * oneDNN reaches by itself with as many OpenMP threads, measured in turns in the same run.
+ * oneDNN reaches by itself with as many OpenMP threads, and of gs_gemm_s8_run beside bf16, each
+ * pair measured in turns in the same run.
  *
  *     bench_gemm [--quick] [--threads N] [--rows M] [--only WORD]
  *
- * WORD: gemm | attention. */
+ * WORD: gemm | s8 | attention. */
 #include <base/context.h>
 #include <base/mem.h>
 #include <base/team.h>
 #include <dlfcn.h>
 #include <kernels/attention/attention.h>
 #include <kernels/gemm/gemm.h>
+#include <kernels/gemm/gemm_s8.h>
 #include <kernels/kernels.h>
 #include <kernels/onednn/onednn.h>
 #include <math.h>
@@ -55,6 +57,10 @@ typedef struct product {
     const void *a, *w;
     float *c;
     gs_gemm_weight *ours;
+    /* the same product of int8 codes */
+    const int8_t *codes;
+    const float *scale;
+    gs_gemm_s8_weight *ours_s8;
     /* oneDNN's own */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
@@ -146,6 +152,14 @@ static void ours_run(product *p) {
         die("gs_gemm_run", &err);
 }
 
+/* As a static W8A8 linear asks for it. */
+static void s8_run(product *p) {
+    const gs_gemm_s8_epilogue e = {.scale = p->scale, .round = GS_BF16};
+    gs_error err = {0};
+    if (gs_gemm_s8_run(team, p->ours_s8, p->m, p->codes, p->k, &e, p->c, p->n, &err) != GS_OK)
+        die("gs_gemm_s8_run", &err);
+}
+
 static double timed(void (*run)(product *), product *p, int times) {
     double start = gs_clock();
     for (int i = 0; i < times; i++) run(p);
@@ -186,6 +200,7 @@ static void release(product *p) {
     if (p->engine) dnnl_engine_destroy(p->engine);
     gs_free(p->packed);
     gs_gemm_weight_destroy(p->ours);
+    gs_gemm_s8_weight_destroy(p->ours_s8);
 }
 
 static void bench_product(gs_gemm_type type, int64_t m, int64_t n, int64_t k) {
@@ -215,6 +230,61 @@ static void bench_product(gs_gemm_type type, int64_t m, int64_t n, int64_t k) {
     release(&p);
     gs_free(a);
     gs_free(w);
+    gs_free(p.c);
+}
+
+static int8_t *random_codes(int64_t count) {
+    int8_t *q = allocate((size_t)count);
+    uint32_t state = 1;
+    for (int64_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        q[i] = (int8_t)(state >> 24);
+    }
+    return q;
+}
+
+static void compare_s8(product *p, double *s8, double *bf16) {
+    double once = timed(ours_run, p, 1);
+    int times = 1 + (int)(seconds_each / 2 / turns / (once > 1e-6 ? once : 1e-6));
+    *s8 = *bf16 = INFINITY;
+    for (int i = 0; i < turns; i++) {
+        ours_run(p);
+        *bf16 = fmin(*bf16, timed(ours_run, p, times));
+        s8_run(p);
+        *s8 = fmin(*s8, timed(s8_run, p, times));
+    }
+}
+
+static void bench_s8(int64_t m, int64_t n, int64_t k) {
+    product p;
+    memset(&p, 0, sizeof p);
+    p.m = m;
+    p.n = n;
+    p.k = k;
+    void *a = random_matrix(GS_GEMM_BF16, m * k), *w = random_matrix(GS_GEMM_BF16, n * k);
+    int8_t *codes = random_codes(m * k), *w_codes = random_codes(n * k);
+    float *scale = random_matrix(GS_GEMM_F32, n);
+    p.a = a;
+    p.codes = codes;
+    p.scale = scale;
+    p.c = allocate((size_t)(m * n) * sizeof(float));
+    gs_error err = {0};
+    bool borrowed;
+    if (gs_gemm_weight_create(GS_GEMM_BF16, n, k, w, team, &borrowed, &p.ours, &err) != GS_OK ||
+        gs_gemm_s8_weight_create(n, k, w_codes, team, &borrowed, &p.ours_s8, &err) != GS_OK)
+        die("pack", &err);
+    double s8, bf16, operations = 2.0 * (double)m * (double)n * (double)k;
+    compare_s8(&p, &s8, &bf16);
+    printf("s8    %6lld x %6lld x %5lld  %8.1f Gop/s     bf16   %8.1f  ratio %.2f\n",
+           (long long)m, (long long)n, (long long)k, operations / s8 / 1e9,
+           operations / bf16 / 1e9, bf16 / s8);
+    fflush(stdout);
+    release(&p);
+    gs_free(a);
+    gs_free(w);
+    gs_free(codes);
+    gs_free(w_codes);
+    gs_free(scale);
     gs_free(p.c);
 }
 
@@ -277,6 +347,8 @@ static void bench_attention(gs_gemm_type type, int64_t tokens) {
     gs_free(out);
 }
 
+static bool wanted(const char *only, const char *part) { return !*only || !strcmp(only, part); }
+
 int main(int argc, char **argv) {
     bool quick = false;
     int64_t rows = 2048;
@@ -288,7 +360,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--only") && i + 1 < argc) only = argv[++i];
         else {
             fprintf(stderr, "usage: bench_gemm [--quick] [--threads N] [--rows M] [--only "
-                            "gemm|attention]\n");
+                            "gemm|s8|attention]\n");
             return 2;
         }
     }
@@ -301,16 +373,21 @@ int main(int argc, char **argv) {
     /* no topology: a bound caller would bind oneDNN's OpenMP threads to its own core */
     if (rows < 1 || gs_team_create(NULL, threads, &team, &err) != GS_OK) die("team", &err);
     threads = gs_team_size(team);
-    printf("f32: %s; bf16: %s; rows: %s; %d threads\n", gs_gemm_backend(GS_GEMM_F32),
-           gs_gemm_backend(GS_GEMM_BF16), gs_isa_name(gs_isa_selected()), threads);
+    printf("f32: %s; bf16: %s; s8: %s; rows: %s; %d threads\n", gs_gemm_backend(GS_GEMM_F32),
+           gs_gemm_backend(GS_GEMM_BF16), gs_gemm_s8_backend(), gs_isa_name(gs_isa_selected()),
+           threads);
     static const int64_t shapes[][2] = {
         {576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
     for (int t = GS_GEMM_F32; t <= GS_GEMM_BF16; t++) {
-        for (size_t i = 0; i < GS_COUNTOF(shapes) && strcmp(only, "attention") != 0; i++)
+        for (size_t i = 0; i < GS_COUNTOF(shapes) && wanted(only, "gemm"); i++)
             if (!quick || shapes[i][0] < 10000)
                 bench_product((gs_gemm_type)t, rows, shapes[i][0], shapes[i][1]);
-        if (strcmp(only, "gemm") != 0) bench_attention((gs_gemm_type)t, rows);
+        if (wanted(only, "attention")) bench_attention((gs_gemm_type)t, rows);
     }
+    static const int64_t s8_shapes[][2] = {
+        {576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {4096, 4096}};
+    for (size_t i = 0; i < GS_COUNTOF(s8_shapes) && wanted(only, "s8"); i++)
+        if (!quick || s8_shapes[i][0] < 4096) bench_s8(rows, s8_shapes[i][0], s8_shapes[i][1]);
     gs_team_destroy(team);
     return 0;
 }

@@ -14,7 +14,8 @@
 
 enum { MOST = 1 << 16 };
 static double seconds_each = 0.05;
-static float a[MOST], b[MOST], c[MOST];
+static float a[MOST], b[MOST], c[MOST], low[MOST], low_high[2];
+static int32_t s[MOST];
 static uint16_t h[MOST];
 static int8_t q[MOST];
 static double out[3];
@@ -32,14 +33,19 @@ static volatile float sink;
     X(convert_f32_bf16, 6, k->convert_f32_bf16(n, a, h))                                         \
     X(convert_f32_f16, 6, k->convert_f32_f16(n, a, h))                                           \
     X(quantize_s8, 5, k->quantize_s8(n, a, 0.0371f, q))                                          \
+    X(quantize_affine_s8, 5, k->quantize_affine_s8(n, a, 27.0f, -3, q))                          \
     X(dequantize_s8, 5, k->dequantize_s8(n, q, 0.0371f, 3, c))                                   \
+    X(rescale_s32, 16, k->rescale_s32(n, s, s, b, 0.7f, c))                                      \
     X(rmsnorm_f32, 16, k->rmsnorm_f32(n, a, b, 1e-5f, c))                                        \
     X(rope_f32, 24, k->rope_f32(n / 2, a, b, c))                                                 \
     X(swiglu_f32, 12, k->swiglu_f32(n, a, b, c))                                                 \
     X(add_f32, 12, k->add_f32(n, a, b, c))                                                       \
     X(scale_f32, 8, k->scale_f32(n, a, 0.7f, c))                                                 \
+    X(scale_channels, 12, k->scale_channels(n, a, b, c))                                         \
     X(relu_f32, 8, k->relu_f32(n, a, c))                                                         \
     X(max_f32, 4, sink = k->max_f32(n, a))                                                       \
+    X(min_max_f32, 4, k->min_max_f32(n, a, low_high))                                            \
+    X(min_max_channels, 20, k->min_max_channels(n, a, low, c))                                   \
     X(exp_sum_f32, 8, sink = k->exp_sum_f32(n, a, 4, c))                                         \
     X(exp_sum_bf16, 6, sink = k->exp_sum_bf16(n, a, 4, h))                                       \
     X(kl_block_f32, 8, k->kl_block_f32(n, a, 4, b, 4, out))
@@ -64,6 +70,7 @@ static void fill(void) {
         b[i] = (float)(int32_t)(state * 7) * 0x1p-29f;
         c[i] = a[i] * 0.5f;
         q[i] = (int8_t)(state >> 24);
+        s[i] = (int32_t)(state >> 8);
     }
     gs_kernels_get()->convert_f32_bf16(MOST, a, h);
 }

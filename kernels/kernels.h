@@ -30,8 +30,16 @@ typedef void gs_convert_f32_f16_fn(int64_t n, const float *src, uint16_t *dst);
  * cast. scale > 0 and finite (caller's duty); x finite (caller's duty: NaN gives 0, the
  * infinities saturate). exact. */
 typedef void gs_quantize_s8_fn(int64_t n, const float *x, float scale, int8_t *q);
+/* q[i] = clamp(rne(x[i] * reciprocal + offset), -128, 127): product and sum each rounded to f32,
+ * round half to even, clamp, then cast. NaN gives 0, the infinities saturate. exact. */
+typedef void gs_quantize_affine_s8_fn(int64_t n, const float *x, float reciprocal, float offset, int8_t *q);
 /* y[i] = ((float)q[i] + offset) * scale, one rounding each. exact. */
 typedef void gs_dequantize_s8_fn(int64_t n, const int8_t *q, float scale, float offset, float *y);
+/* y[i] = (float)(acc[i] + bias[i]) * scale[i] * row_scale, from left to right, one rounding each:
+ * the conversion's is to nearest even. bias may be NULL (none). acc + bias is taken modulo 2^32,
+ * so either may be off by what the other puts right. exact. */
+typedef void gs_rescale_s32_fn(int64_t n, const int32_t *acc, const int32_t *bias, const float *scale,
+                               float row_scale, float *y);
 /* y[i] = x[i] * r * w[i], r = 1/sqrt(mean(x^2) + eps); (x*r) is rounded before * w. The mean
  * is the lane sum / n. y may be x. exact. (RMSNorm, Zhang and Sennrich 2019, eq. 4.) */
 typedef void gs_rmsnorm_f32_fn(int64_t n, const float *x, const float *w, float eps, float *y);
@@ -47,10 +55,17 @@ typedef void gs_swiglu_f32_fn(int64_t n, const float *gate, const float *up, flo
 typedef void gs_add_f32_fn(int64_t n, const float *a, const float *b, float *y);
 /* y[i] = x[i] * scale. exact. */
 typedef void gs_scale_f32_fn(int64_t n, const float *x, float scale, float *y);
+/* y[i] = x[i] * s[i]; y may be x. exact. */
+typedef void gs_scale_channels_fn(int64_t n, const float *x, const float *s, float *y);
 /* y[i] = max(x[i], 0) (NaN stays NaN, -0 stays -0). exact. */
 typedef void gs_relu_f32_fn(int64_t n, const float *x, float *y);
 /* max x[i], -inf for n = 0; NaN is skipped. exact. */
 typedef float gs_max_f32_fn(int64_t n, const float *x);
+/* out[0] = min x[i], out[1] = max x[i]; +inf and -inf for n = 0; NaN is skipped. exact. */
+typedef void gs_min_max_f32_fn(int64_t n, const float *x, float out[2]);
+/* lo[i] = x[i] where x[i] < lo[i], hi[i] = x[i] where x[i] > hi[i]; else (so for NaN) they stay.
+ * exact. */
+typedef void gs_min_max_channels_fn(int64_t n, const float *x, float *lo, float *hi);
 /* y[i] = exp(x[i] - shift), returns their lane sum. y may be x. x[i] = -inf gives 0.
  * bounded: each exp within 2 ulp for x - shift (rounded to f32) in [-87, 88.7], 0 below -87.33,
  * +inf from 88.73 on. */
@@ -72,14 +87,19 @@ typedef void gs_kl_block_f32_fn(int64_t n, const float *p, float mp, const float
     X(convert_f32_bf16)                                                        \
     X(convert_f32_f16)                                                         \
     X(quantize_s8)                                                             \
+    X(quantize_affine_s8)                                                      \
     X(dequantize_s8)                                                           \
+    X(rescale_s32)                                                             \
     X(rmsnorm_f32)                                                             \
     X(rope_f32)                                                                \
     X(swiglu_f32)                                                              \
     X(add_f32)                                                                 \
     X(scale_f32)                                                               \
+    X(scale_channels)                                                          \
     X(relu_f32)                                                                \
     X(max_f32)                                                                 \
+    X(min_max_f32)                                                             \
+    X(min_max_channels)                                                        \
     X(exp_sum_f32)                                                             \
     X(exp_sum_bf16)                                                            \
     X(kl_block_f32)

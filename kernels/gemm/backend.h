@@ -2,6 +2,7 @@
 #ifndef GS_KERNELS_GEMM_BACKEND_H
 #define GS_KERNELS_GEMM_BACKEND_H
 
+#include <base/placed.h>
 #include <kernels/gemm/gemm.h>
 
 typedef enum gs_gemm_engine {
@@ -29,5 +30,8 @@ void gs_gemm_widen(int64_t rows, int64_t cols, const uint16_t *src, int64_t ld, 
 /* A buffer of the calling thread, 64-byte aligned, kept until the thread ends; the next call
  * on the same thread may move it. NULL: no memory. */
 void *gs_gemm_scratch(size_t bytes);
+
+/* What w holds itself, for tests; NULL when it is borrowed. */
+gs_placed *gs_gemm_weight_placed(const gs_gemm_weight *w);
 
 #endif

@@ -24,13 +24,14 @@ typedef enum gs_gemm_type { GS_GEMM_F32, GS_GEMM_BF16 } gs_gemm_type;
 typedef struct gs_gemm_weight gs_gemm_weight;
 
 /* w: [n, k] row-major (out_features, in_features), f32 or bf16 bits by type. When the back
- * end wants another layout the weight is copied into it (w may be freed after), else w is
- * borrowed for the life of the handle: *borrowed tells which (NULL: always copy). */
+ * end wants another layout, or the team's placement a copy on each NUMA node (base/placed.h),
+ * the weight is copied (w may be freed after), else w is borrowed for the life of the handle:
+ * *borrowed tells which (NULL: always copy). */
 gs_status gs_gemm_weight_create(gs_gemm_type type, int64_t n, int64_t k, const void *w,
                                 gs_team *team, bool *borrowed, gs_gemm_weight **out,
                                 gs_error *err) GS_NODISCARD;
 void gs_gemm_weight_destroy(gs_gemm_weight *w);
-size_t gs_gemm_weight_bytes(const gs_gemm_weight *w); /* memory it holds itself */
+size_t gs_gemm_weight_bytes(const gs_gemm_weight *w); /* memory it holds itself, all copies */
 
 /* c[m, n] = a[m, k] * w^T. a: row stride lda >= k elements, f32 or bf16 bits by the weight's
  * type; c: f32, row stride ldc >= n. a and c do not overlap. */

@@ -17,8 +17,17 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static gs_product *cache[SETS][WAYS];
 static uint64_t ticks;
 
-static dnnl_data_type_t dnnl_type(int64_t type) {
+static dnnl_data_type_t a_type(int64_t type) {
+    if (type == GS_PRODUCT_U8S8) return dnnl_u8;
     return type == GS_GEMM_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+static dnnl_data_type_t b_type(int64_t type) {
+    return type == GS_PRODUCT_U8S8 ? dnnl_s8 : a_type(type);
+}
+
+static dnnl_data_type_t c_type(int64_t type) {
+    return type == GS_PRODUCT_U8S8 ? dnnl_s32 : dnnl_f32;
 }
 
 static void destroy(gs_product *p) {
@@ -35,7 +44,7 @@ static void destroy(gs_product *p) {
 static gs_status packed_layout(const gs_product_key *key, gs_dnnl_md *md, gs_error *err) {
     const int64_t dims[2] = {key->k, key->n};
     if (key->m == GS_PRODUCT_ROWS && key->lda == key->k && key->ldc == key->n)
-        return gs_dnnl_md_init(md, dnnl_type(key->type), 2, dims, NULL, err);
+        return gs_dnnl_md_init(md, b_type(key->type), 2, dims, NULL, err);
     gs_product_key full = *key;
     full.m = GS_PRODUCT_ROWS;
     full.accumulate = 0;
@@ -55,10 +64,10 @@ static gs_status describe(gs_product *p, gs_error *err) {
     const int64_t b_strides[2] = {key->weights == GS_PRODUCT_TRANSPOSED ? 1 : key->ldb,
                                   key->weights == GS_PRODUCT_TRANSPOSED ? key->ldb : 1};
     const int64_t c_dims[2] = {key->m, key->n}, c_strides[2] = {key->ldc, 1};
-    GS_TRY(gs_dnnl_md_init(&p->src, dnnl_type(key->type), 2, a_dims, a_strides, err));
-    GS_TRY(gs_dnnl_md_init(&p->dst, dnnl_f32, 2, c_dims, c_strides, err));
+    GS_TRY(gs_dnnl_md_init(&p->src, a_type(key->type), 2, a_dims, a_strides, err));
+    GS_TRY(gs_dnnl_md_init(&p->dst, c_type(key->type), 2, c_dims, c_strides, err));
     if (key->weights == GS_PRODUCT_PACKED) return packed_layout(key, &p->weights, err);
-    return gs_dnnl_md_init(&p->weights, dnnl_type(key->type), 2, b_dims, b_strides, err);
+    return gs_dnnl_md_init(&p->weights, b_type(key->type), 2, b_dims, b_strides, err);
 }
 
 static gs_status create(const gs_product_key *key, gs_product **out, gs_error *err) {
@@ -151,7 +160,7 @@ void gs_product_release(gs_product *p) {
 
 size_t gs_product_scratch_bytes(const gs_product *p) { return p->op.scratch_bytes; }
 
-gs_status gs_product_run(const gs_product *p, const void *a, const void *b, float *c,
+gs_status gs_product_run(const gs_product *p, const void *a, const void *b, void *c,
                          void *scratch, gs_error *err) {
     gs_dnnl_arg args[3] = {
         {DNNL_ARG_SRC, gs_dnnl_md_get(&p->src), NULL},
@@ -172,7 +181,7 @@ gs_status gs_product_pack(const gs_product *p, const void *w, void *packed, gs_e
     const int64_t dims[2] = {p->key.k, p->key.n}, strides[2] = {1, p->key.k};
     gs_dnnl_md plain;
     memset(&plain, 0, sizeof plain);
-    GS_TRY(gs_dnnl_md_init(&plain, dnnl_type(p->key.type), 2, dims, strides, err));
+    GS_TRY(gs_dnnl_md_init(&plain, b_type(p->key.type), 2, dims, strides, err));
     gs_status status =
         gs_dnnl_reorder(gs_dnnl_md_get(&plain), w, gs_dnnl_op_weights(&p->op), packed, err);
     gs_dnnl_md_clear(&plain);

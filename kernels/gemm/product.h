@@ -12,6 +12,9 @@
 /* Rows of the product for which the packed layout of a weight is chosen. */
 enum { GS_PRODUCT_ROWS = 64 };
 
+/* A key's type, beside those of gs_gemm_type: a u8, b s8, c s32 modulo 2^32; accumulate is 0. */
+enum { GS_PRODUCT_U8S8 = GS_GEMM_BF16 + 1 };
+
 typedef enum gs_product_weights {
     GS_PRODUCT_PLAIN,      /* b is [k, n] with row stride ldb */
     GS_PRODUCT_TRANSPOSED, /* b is [n, k] with row stride ldb */
@@ -30,8 +33,8 @@ gs_status gs_product_acquire(const gs_product_key *key, gs_product **out,
                              gs_error *err) GS_NODISCARD;
 void gs_product_release(gs_product *p); /* NULL is fine */
 size_t gs_product_scratch_bytes(const gs_product *p);
-/* On the calling thread; scratch: scratch_bytes, 64-byte aligned. */
-gs_status gs_product_run(const gs_product *p, const void *a, const void *b, float *c,
+/* On the calling thread; c: f32, or s32 by the type; scratch: scratch_bytes, 64-byte aligned. */
+gs_status gs_product_run(const gs_product *p, const void *a, const void *b, void *c,
                          void *scratch, gs_error *err) GS_NODISCARD;
 
 /* Of a product with GS_PRODUCT_PACKED weights: size of the packed copy, and making it from

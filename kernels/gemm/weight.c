@@ -2,8 +2,11 @@
  *
  * The columns of C (rows of w) are cut into panels and its rows into blocks; a piece of work
  * is one block of one panel. Both cuts depend on the shapes alone, so results do not depend on
- * the team. Pieces are numbered panel by panel, so that workers share a panel in the cache. */
+ * the team. Pieces are numbered panel by panel, so that workers share a panel in the cache.
+ *
+ * On several NUMA nodes workers read the copy of their own node (base/placed.h). */
 #include <base/mem.h>
+#include <base/placed.h>
 #include <kernels/gemm/backend.h>
 #include <kernels/gemm/product.h>
 #include <stdatomic.h>
@@ -23,10 +26,10 @@ struct gs_gemm_weight {
     gs_gemm_type compute; /* f32 when bf16 is widened */
     gs_gemm_engine engine;
     int64_t n, k, rows, panel, panels;
-    const void *data;   /* plain [n, k], or the packed panels end to end */
-    void *own;          /* data when it is not borrowed */
-    size_t bytes;       /* of own */
-    size_t panel_bytes; /* distance of panels in data */
+    /* plain [n, k], or the packed panels end to end; one of the two is set */
+    const void *borrowed;
+    gs_placed *own;
+    size_t panel_bytes; /* distance of panels */
 };
 
 static size_t element_size(gs_gemm_type type) { return type == GS_GEMM_BF16 ? 2 : 4; }
@@ -57,8 +60,9 @@ static gs_product_key packed_key(const gs_gemm_weight *w, int64_t m, int64_t n) 
 }
 
 typedef struct pack_job {
-    gs_gemm_weight *w;
+    const gs_gemm_weight *w;
     const char *src;
+    char *packed;
     gs_product *full, *last;
     atomic_int status;
 } pack_job;
@@ -66,12 +70,12 @@ typedef struct pack_job {
 static void pack_panels(void *ctx, int64_t begin, int64_t end, int worker) {
     (void)worker;
     pack_job *job = ctx;
-    gs_gemm_weight *w = job->w;
+    const gs_gemm_weight *w = job->w;
     size_t row = (size_t)w->k * element_size(w->compute);
     for (int64_t p = begin; p < end; p++) {
         gs_product *model = panel_width(w, p) == w->panel ? job->full : job->last;
         gs_status status = gs_product_pack(model, job->src + (size_t)(p * w->panel) * row,
-                                           (char *)w->own + (size_t)p * w->panel_bytes, NULL);
+                                           job->packed + (size_t)p * w->panel_bytes, NULL);
         if (status != GS_OK) atomic_store(&job->status, (int)status);
     }
 }
@@ -84,38 +88,36 @@ static gs_status pack_dnnl(gs_gemm_weight *w, const void *src, gs_team *team, gs
     key = packed_key(w, ROWS_ONEDNN, panel_width(w, w->panels - 1));
     GS_TRY_GOTO(status, done, gs_product_acquire(&key, &job.last, err));
     w->panel_bytes = (gs_product_packed_bytes(job.full) + 63) / 64 * 64;
-    if (!gs_mul_size((size_t)w->panels, w->panel_bytes, &w->bytes)) w->bytes = SIZE_MAX;
-    w->own = w->bytes < SIZE_MAX ? gs_alloc(w->bytes) : NULL;
-    if (!w->own) {
-        status = gs_error_nomem(err, w->bytes);
-        goto done;
-    }
-    w->data = w->own;
+    size_t bytes;
+    if (!gs_mul_size((size_t)w->panels, w->panel_bytes, &bytes)) bytes = SIZE_MAX;
+    GS_TRY_GOTO(status, done, gs_placed_create(team, bytes, &w->own, err));
+    job.packed = gs_placed_write(w->own);
     gs_team_for(team, w->panels, 1, pack_panels, &job);
     status = (gs_status)atomic_load(&job.status);
     if (status != GS_OK)
         GS_FAIL(err, status, "cannot pack a %lld x %lld weight", (long long)w->n,
                 (long long)w->k);
+    else
+        gs_placed_spread(w->own, team);
 done:
     gs_product_release(job.full);
     gs_product_release(job.last);
     return status;
 }
 
-static gs_status keep_plain(gs_gemm_weight *w, const void *src, bool *borrowed,
+static gs_status keep_plain(gs_gemm_weight *w, const void *src, gs_team *team, bool *borrowed,
                             gs_error *err) {
-    size_t size = element_size(w->compute);
+    size_t size = element_size(w->compute), bytes = (size_t)w->n * (size_t)w->k * size;
     w->panel_bytes = (size_t)w->panel * (size_t)w->k * size;
-    if (borrowed) {
-        w->data = src;
+    /* one place for all nodes is no better than where the caller has it */
+    if (borrowed && !gs_placed_has_copies(team, bytes)) {
+        w->borrowed = src;
         *borrowed = true;
         return GS_OK;
     }
-    w->bytes = (size_t)w->n * (size_t)w->k * size;
-    w->own = gs_alloc(w->bytes);
-    if (!w->own) return gs_error_nomem(err, w->bytes);
-    memcpy(w->own, src, w->bytes);
-    w->data = w->own;
+    GS_TRY(gs_placed_create(team, bytes, &w->own, err));
+    memcpy(gs_placed_write(w->own), src, bytes);
+    gs_placed_spread(w->own, team);
     return GS_OK;
 }
 
@@ -123,7 +125,7 @@ static gs_status fill(gs_gemm_weight *w, const void *src, gs_team *team, bool *b
                       gs_error *err) {
     cut_panels(w);
     if (w->engine == GS_ENGINE_ONEDNN) return pack_dnnl(w, src, team, err);
-    return keep_plain(w, src, borrowed, err);
+    return keep_plain(w, src, team, borrowed, err);
 }
 
 gs_status gs_gemm_weight_create(gs_gemm_type type, int64_t n, int64_t k, const void *src,
@@ -167,22 +169,26 @@ gs_status gs_gemm_weight_create(gs_gemm_type type, int64_t n, int64_t k, const v
 
 void gs_gemm_weight_destroy(gs_gemm_weight *w) {
     if (!w) return;
-    gs_free(w->own);
+    gs_placed_destroy(w->own);
     gs_free(w);
 }
 
-size_t gs_gemm_weight_bytes(const gs_gemm_weight *w) { return sizeof *w + w->bytes; }
+size_t gs_gemm_weight_bytes(const gs_gemm_weight *w) {
+    return sizeof *w + (w->own ? gs_placed_bytes(w->own) : 0);
+}
+
+gs_placed *gs_gemm_weight_placed(const gs_gemm_weight *w) { return w->own; }
 
 typedef struct run_job {
     const gs_gemm_weight *w;
+    const gs_team *team;
     int64_t m, blocks;
     const char *a;
     int64_t lda;
     float *c;
     int64_t ldc;
     gs_product *product[2][2]; /* [short block][last panel], oneDNN only */
-    size_t product_bytes, a_bytes, c_bytes, worker_bytes;
-    char *scratch; /* a worker's: product, dense a, dense c */
+    size_t product_bytes, a_bytes, c_bytes; /* a worker's scratch: product, dense a, dense c */
     atomic_int status;
 } run_job;
 
@@ -212,13 +218,14 @@ static void dense_a(const run_job *job, int64_t row, int64_t rows, char *dst) {
                (size_t)w->k * size);
 }
 
-static gs_status run_piece(run_job *job, int64_t p, int64_t block, char *scratch) {
+static gs_status run_piece(const run_job *job, const char *data, int64_t p, int64_t block,
+                           char *scratch) {
     const gs_gemm_weight *w = job->w;
     int64_t row = block * w->rows, rows = job->m - row, cols = panel_width(w, p),
             lda = job->lda;
     if (rows > w->rows) rows = w->rows;
     const void *a = job->a + (size_t)(row * job->lda) * element_size(w->type);
-    const void *b = (const char *)w->data + (size_t)p * w->panel_bytes;
+    const void *b = data + (size_t)p * w->panel_bytes;
     float *c = job->c + row * job->ldc + p * w->panel;
     if (copies_a(job)) {
         dense_a(job, row, rows, scratch + job->product_bytes);
@@ -239,9 +246,16 @@ static gs_status run_piece(run_job *job, int64_t p, int64_t block, char *scratch
 
 static void run_pieces(void *ctx, int64_t begin, int64_t end, int worker) {
     run_job *job = ctx;
-    char *scratch = job->scratch ? job->scratch + (size_t)worker * job->worker_bytes : NULL;
+    const gs_gemm_weight *w = job->w;
+    const char *data =
+        w->own ? gs_placed_read(w->own, gs_team_node(job->team, worker)) : w->borrowed;
+    size_t bytes = job->product_bytes + job->a_bytes + job->c_bytes;
+    /* the thread's own, so that it lies on the worker's node */
+    char *scratch = bytes ? gs_gemm_scratch(bytes) : NULL;
     for (int64_t i = begin; i < end; i++) {
-        gs_status status = run_piece(job, i / job->blocks, i % job->blocks, scratch);
+        gs_status status = bytes && !scratch
+                               ? GS_E_NOMEM
+                               : run_piece(job, data, i / job->blocks, i % job->blocks, scratch);
         if (status != GS_OK) atomic_store(&job->status, (int)status);
     }
 }
@@ -264,18 +278,12 @@ static gs_status acquire_products(run_job *job, gs_error *err) {
 
 static size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static gs_status allocate_scratch(run_job *job, int workers, gs_error *err) {
+static void size_scratch(run_job *job) {
     const gs_gemm_weight *w = job->w;
-    size_t rows = (size_t)w->rows, total;
+    size_t rows = (size_t)w->rows;
     job->product_bytes = padded(job->product_bytes);
     if (copies_a(job)) job->a_bytes = padded(rows * (size_t)w->k * element_size(w->compute));
     if (copies_c(job)) job->c_bytes = padded(rows * (size_t)w->panel * sizeof(float));
-    job->worker_bytes = job->product_bytes + job->a_bytes + job->c_bytes;
-    if (!gs_mul_size((size_t)workers, job->worker_bytes, &total))
-        return gs_error_nomem(err, SIZE_MAX);
-    if (!total) return GS_OK;
-    job->scratch = gs_alloc(total);
-    return job->scratch ? GS_OK : gs_error_nomem(err, total);
 }
 
 gs_status gs_gemm_run(gs_team *team, const gs_gemm_weight *w, int64_t m, const void *a,
@@ -286,11 +294,11 @@ gs_status gs_gemm_run(gs_team *team, const gs_gemm_weight *w, int64_t m, const v
             "product of %lld rows with strides %lld, %lld for a %lld x %lld weight",
             (long long)m, (long long)lda, (long long)ldc, (long long)w->n, (long long)w->k);
     if (m == 0) return GS_OK;
-    run_job job = {.w = w, .m = m, .a = a, .lda = lda, .c = c, .ldc = ldc};
+    run_job job = {.w = w, .team = team, .m = m, .a = a, .lda = lda, .c = c, .ldc = ldc};
     job.blocks = (m - 1) / w->rows + 1;
     gs_status status = GS_OK;
     if (w->engine == GS_ENGINE_ONEDNN) GS_TRY_GOTO(status, done, acquire_products(&job, err));
-    GS_TRY_GOTO(status, done, allocate_scratch(&job, gs_team_size(team), err));
+    size_scratch(&job);
     gs_team_for(team, job.blocks * w->panels, 1, run_pieces, &job);
     status = (gs_status)atomic_load(&job.status);
     if (status != GS_OK)
@@ -298,6 +306,5 @@ gs_status gs_gemm_run(gs_team *team, const gs_gemm_weight *w, int64_t m, const v
                 (long long)w->n, (long long)w->k, gs_gemm_backend(w->type));
 done:
     for (int i = 0; i < 4; i++) gs_product_release(job.product[i / 2][i % 2]);
-    gs_free(job.scratch);
     return status;
 }

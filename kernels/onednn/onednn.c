@@ -281,11 +281,20 @@ gs_status gs_dnnl_reorder(gs_dnnl_md_ref from, const void *src, gs_dnnl_md_ref t
     return status;
 }
 
-bool gs_dnnl_has_bf16(void) {
+/* The levels are sets of bits, not an order. */
+static bool has_isa(int wanted) {
     pthread_once(&once, init);
-    int isa = (int)dnnl_get_effective_cpu_isa();
-    return ready == dnnl_success &&
-           (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+    return ready == dnnl_success && ((int)dnnl_get_effective_cpu_isa() & wanted) == wanted;
+}
+
+bool gs_dnnl_has_bf16(void) { return has_isa(dnnl_cpu_isa_avx512_core); }
+
+bool gs_dnnl_has_u8s8(void) {
+#if defined(__x86_64__)
+    return has_isa(dnnl_cpu_isa_avx512_core_vnni) || has_isa(dnnl_cpu_isa_avx2_vnni);
+#else
+    return false; /* the bits mean other things there */
+#endif
 }
 
 const char *gs_dnnl_name(void) {

@@ -73,6 +73,9 @@ gs_status gs_dnnl_reorder(gs_dnnl_md_ref from, const void *src, gs_dnnl_md_ref t
 
 /* Whether bf16 products are worth while: native, or emulated faster than f32 (AVX-512). */
 bool gs_dnnl_has_bf16(void);
+/* Whether u8 x s8 products have exact s32 sums: integer dot products (VNNI, AMX). Without them
+ * oneDNN adds pairs in 16 bits, which saturates. */
+bool gs_dnnl_has_u8s8(void);
 /* "oneDNN 2.6.3 (avx512_core_bf16)"; static text. */
 const char *gs_dnnl_name(void);
 

@@ -58,18 +58,33 @@ static void convert_f32_f16(int64_t n, const float *src, uint16_t *dst) {
     for (int64_t i = 0; i < n; i++) dst[i] = gs_f32_to_f16(src[i]);
 }
 
+/* the bounds are whole, so clamping before rounding changes nothing */
+static int8_t nearest_s8(float v) {
+    if (v != v) v = 0;
+    if (v < -128) v = -128;
+    if (v > 127) v = 127;
+    return (int8_t)rintf(v);
+}
+
 static void quantize_s8(int64_t n, const float *x, float scale, int8_t *q) {
-    for (int64_t i = 0; i < n; i++) {
-        float v = x[i] / scale;
-        if (v != v) v = 0;
-        if (v < -128) v = -128;
-        if (v > 127) v = 127;
-        q[i] = (int8_t)rintf(v);
-    }
+    for (int64_t i = 0; i < n; i++) q[i] = nearest_s8(x[i] / scale);
+}
+
+static void quantize_affine_s8(int64_t n, const float *x, float reciprocal, float offset,
+                               int8_t *q) {
+    for (int64_t i = 0; i < n; i++) q[i] = nearest_s8(x[i] * reciprocal + offset);
 }
 
 static void dequantize_s8(int64_t n, const int8_t *q, float scale, float offset, float *y) {
     for (int64_t i = 0; i < n; i++) y[i] = ((float)q[i] + offset) * scale;
+}
+
+static void rescale_s32(int64_t n, const int32_t *acc, const int32_t *bias, const float *scale,
+                        float row_scale, float *y) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t sum = (uint32_t)acc[i] + (bias ? (uint32_t)bias[i] : 0);
+        y[i] = (float)(int32_t)sum * scale[i] * row_scale;
+    }
 }
 
 static void rmsnorm_f32(int64_t n, const float *x, const float *w, float eps, float *y) {
@@ -100,6 +115,10 @@ static void scale_f32(int64_t n, const float *x, float scale, float *y) {
     for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale;
 }
 
+static void scale_channels(int64_t n, const float *x, const float *s, float *y) {
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] * s[i];
+}
+
 static void relu_f32(int64_t n, const float *x, float *y) {
     for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
 }
@@ -113,6 +132,25 @@ static float max_f32(int64_t n, const float *x) {
         for (int i = 0; i < step; i++)
             if (lane[i + step] > lane[i]) lane[i] = lane[i + step];
     return lane[0];
+}
+
+static void min_max_f32(int64_t n, const float *x, float out[2]) {
+    float lane[LANES];
+    for (int i = 0; i < LANES; i++) lane[i] = INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] < lane[i % LANES]) lane[i % LANES] = x[i];
+    for (int step = LANES / 2; step; step /= 2)
+        for (int i = 0; i < step; i++)
+            if (lane[i + step] < lane[i]) lane[i] = lane[i + step];
+    out[0] = lane[0];
+    out[1] = max_f32(n, x);
+}
+
+static void min_max_channels(int64_t n, const float *x, float *lo, float *hi) {
+    for (int64_t i = 0; i < n; i++) {
+        if (x[i] < lo[i]) lo[i] = x[i];
+        if (x[i] > hi[i]) hi[i] = x[i];
+    }
 }
 
 static float exp_sum_f32(int64_t n, const float *x, float shift, float *y) {

@@ -3,6 +3,7 @@
 #define GS_KERNELS_VEC_AVX2_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define GS_VEC_FN inline __attribute__((always_inline))
@@ -54,6 +55,9 @@ static GS_VEC_FN pack cap(pack x, float top) {
 }
 static GS_VEC_FN pack greater(pack x, pack otherwise) {
     return pair(_mm256_max_ps(x.a, otherwise.a), _mm256_max_ps(x.b, otherwise.b));
+}
+static GS_VEC_FN pack lesser(pack x, pack otherwise) {
+    return pair(_mm256_min_ps(x.a, otherwise.a), _mm256_min_ps(x.b, otherwise.b));
 }
 static GS_VEC_FN pack not_negative(pack x) {
     __m256 zero = _mm256_setzero_ps();
@@ -126,6 +130,15 @@ static GS_VEC_FN pack load_s8(const int8_t *x) {
     __m128i q = _mm_loadu_si128((const __m128i *)x);
     return pair(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)),
                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(q, 8))));
+}
+/* x + y modulo 2^32, to the nearest float; y may be NULL */
+static GS_VEC_FN __m256 load_sum8(const int32_t *x, const int32_t *y) {
+    __m256i sum = _mm256_loadu_si256((const __m256i *)x);
+    if (y) sum = _mm256_add_epi32(sum, _mm256_loadu_si256((const __m256i *)y));
+    return _mm256_cvtepi32_ps(sum);
+}
+static GS_VEC_FN pack load_sum_s32(const int32_t *x, const int32_t *y) {
+    return pair(load_sum8(x, y), load_sum8(x + 8, y ? y + 8 : NULL));
 }
 /* clamp, then round to nearest even; NaN becomes 0 */
 static GS_VEC_FN __m256i quantized8(__m256 v) {

@@ -25,6 +25,7 @@ static GS_VEC_FN pack negate(pack a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0
 /* The x86 minimum and maximum return their second operand when one is NaN, or both are zero. */
 static GS_VEC_FN pack cap(pack a, float top) { return _mm512_min_ps(_mm512_set1_ps(top), a); }
 static GS_VEC_FN pack greater(pack a, pack otherwise) { return _mm512_max_ps(a, otherwise); }
+static GS_VEC_FN pack lesser(pack a, pack otherwise) { return _mm512_min_ps(a, otherwise); }
 static GS_VEC_FN pack not_negative(pack a) { return _mm512_max_ps(_mm512_setzero_ps(), a); }
 
 /* As integers: NaN is above infinity. */
@@ -68,6 +69,12 @@ static GS_VEC_FN void store_f16(uint16_t *y, pack v) {
 }
 static GS_VEC_FN pack load_s8(const int8_t *x) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)x)));
+}
+/* x + y modulo 2^32, to the nearest float; y may be NULL */
+static GS_VEC_FN pack load_sum_s32(const int32_t *x, const int32_t *y) {
+    __m512i sum = _mm512_loadu_si512(x);
+    if (y) sum = _mm512_add_epi32(sum, _mm512_loadu_si512(y));
+    return _mm512_cvtepi32_ps(sum);
 }
 /* clamp, then round to nearest even; NaN becomes 0 */
 static GS_VEC_FN void store_s8(int8_t *y, pack v) {

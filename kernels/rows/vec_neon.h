@@ -3,6 +3,7 @@
 #define GS_KERNELS_VEC_NEON_H
 
 #include <arm_neon.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define GS_VEC_FN inline __attribute__((always_inline))
@@ -40,6 +41,12 @@ static GS_VEC_FN pack cap(pack x, float top) {
 }
 static GS_VEC_FN pack greater(pack x, pack otherwise) {
     QUARTERS(choose_greater(x.val[i], otherwise.val[i]));
+}
+static GS_VEC_FN float32x4_t choose_lesser(float32x4_t a, float32x4_t otherwise) {
+    return vbslq_f32(vcltq_f32(a, otherwise), a, otherwise);
+}
+static GS_VEC_FN pack lesser(pack x, pack otherwise) {
+    QUARTERS(choose_lesser(x.val[i], otherwise.val[i]));
 }
 static GS_VEC_FN pack not_negative(pack x) {
     QUARTERS(choose_greater(vdupq_n_f32(0), x.val[i]));
@@ -108,6 +115,15 @@ static GS_VEC_FN pack load_s8(const int8_t *x) {
     v.val[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(high)));
     v.val[3] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)));
     return v;
+}
+/* x + y modulo 2^32, to the nearest float; y may be NULL */
+static GS_VEC_FN float32x4_t load_sum4(const int32_t *x, const int32_t *y) {
+    int32x4_t sum = vld1q_s32(x);
+    if (y) sum = vaddq_s32(sum, vld1q_s32(y));
+    return vcvtq_f32_s32(sum);
+}
+static GS_VEC_FN pack load_sum_s32(const int32_t *x, const int32_t *y) {
+    QUARTERS(load_sum4(x + 4 * i, y ? y + 4 * i : NULL));
 }
 /* Rounds to nearest even; narrowing saturates, which is the clamp (its bounds are whole, so
  * rounding before it changes nothing); NaN converts to 0. */

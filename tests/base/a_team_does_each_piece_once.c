@@ -1,4 +1,4 @@
-#include "../support.h"
+#include "../synthetic.h"
 
 #include <base/context.h>
 #include <base/mem.h>
@@ -256,6 +256,82 @@ static void libraries_are_kept_to_one_thread(void **state) {
     assert_int_equal(openblas_threads, 1);
 }
 
+/* Two nodes of two workers, 16 chunks. Everybody waits in the first chunk for the others; then
+ * those of the second node wait until the rest is done. */
+typedef struct nodes_job {
+    gs_team *team;
+    atomic_int calls[4], arrived, done, strayed, stolen;
+} nodes_job;
+
+/* Or for a minute: then the counts are wrong, which is better than a hang. */
+static void wait_for(atomic_int *count, int wanted) {
+    double start = gs_clock();
+    while (atomic_load(count) < wanted && gs_clock() - start < 60) sched_yield();
+}
+
+static void take_own_range_first(void *ctx, int64_t begin, int64_t end, int worker) {
+    nodes_job *j = ctx;
+    (void)end;
+    int node = gs_team_node(j->team, worker);
+    bool own = begin / 8 == node;
+    if (atomic_fetch_add(&j->calls[worker], 1) == 0) {
+        if (!own) atomic_fetch_add(&j->strayed, 1);
+        atomic_fetch_add(&j->arrived, 1);
+        wait_for(&j->arrived, 4);
+        if (node == 1) wait_for(&j->done, 14);
+    } else if (!own) {
+        atomic_fetch_add(&j->stolen, 1);
+    }
+    atomic_fetch_add(&j->done, 1);
+}
+
+static void nodes_take_their_own_range_first_and_then_help(void **state) {
+    (void)state;
+    gs_test_site site = gs_test_site_open("node:2 core:2 pu:1", 4);
+    for (int i = 0; i < 20; i++) {
+        nodes_job j = {.team = site.team};
+        gs_team_for(site.team, 16, 1, take_own_range_first, &j);
+        assert_int_equal(atomic_load(&j.arrived), 4);
+        assert_int_equal(atomic_load(&j.strayed), 0);
+        assert_int_equal(atomic_load(&j.stolen), 6);
+        assert_int_equal(atomic_load(&j.done), 16);
+    }
+    assert_int_equal(gs_team_node(site.team, 1), 0);
+    assert_int_equal(gs_team_node(site.team, 2), 1);
+    assert_int_equal(gs_team_node(site.team, 4), 0);
+    assert_int_equal(gs_team_node(NULL, 2), 0);
+    assert_ptr_equal(gs_team_topology(site.team), site.topology);
+    assert_null(gs_team_topology(NULL));
+    assert_int_equal(gs_team_placement(site.team)->nodes, 2);
+    assert_int_equal(gs_team_placement(NULL)->nodes, 1);
+    gs_test_site_close(&site);
+}
+
+/* Fewer chunks than nodes, one more than nodes, many; on nodes of different sizes. */
+static void every_chunk_is_taken_on_any_number_of_nodes(void **state) {
+    (void)state;
+    static const int64_t ns[] = {2, 3, 5, 7, 100, MOST};
+    static const char *const machines[] = {"node:2 core:2 pu:1", "node:4 core:1 pu:1",
+                                           "node:3 core:3 pu:1"};
+    job *j = gs_calloc(1, sizeof *j);
+    assert_non_null(j);
+    j->grain = 1;
+    for (size_t machine = 0; machine < GS_COUNTOF(machines); machine++) {
+        gs_test_site site = gs_test_site_open(machines[machine], 4);
+        j->size = 4;
+        for (size_t a = 0; a < GS_COUNTOF(ns); a++) {
+            memset(j->touched, 0, sizeof j->touched);
+            j->n = ns[a];
+            gs_team_for(site.team, ns[a], 1, touch, j);
+            for (int64_t i = 0; i < MOST; i++)
+                assert_int_equal(atomic_load(&j->touched[i]), i < ns[a]);
+        }
+        gs_test_site_close(&site);
+    }
+    assert_int_equal(atomic_load(&j->wrong), 0);
+    gs_free(j);
+}
+
 static void impossible_teams_are_refused(void **state) {
     (void)state;
     gs_error err = {0};
@@ -284,6 +360,8 @@ int main(void) {
         cmocka_unit_test(jobs_after_a_pause_find_their_workers),
         cmocka_unit_test(only_the_caller_takes_signals),
         cmocka_unit_test(libraries_are_kept_to_one_thread),
+        cmocka_unit_test(nodes_take_their_own_range_first_and_then_help),
+        cmocka_unit_test(every_chunk_is_taken_on_any_number_of_nodes),
         cmocka_unit_test(impossible_teams_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,6 +168,9 @@ static void quantizing(const gs_kernels *k, const gs_kernels *s, int64_t n, fill
         k->quantize_s8(n, r.a.data, scales[i], r.got.data);
         s->quantize_s8(n, r.a.data, scales[i], r.want.data);
         same_bytes("quantize_s8", k, &r, r.got.data, r.want.data, (size_t)n);
+        k->quantize_affine_s8(n, r.a.data, scales[i], 2.5f - (float)i, r.got.data);
+        s->quantize_affine_s8(n, r.a.data, scales[i], 2.5f - (float)i, r.want.data);
+        same_bytes("quantize_affine_s8", k, &r, r.got.data, r.want.data, (size_t)n);
         k->dequantize_s8(n, r.got.data, scales[i], -3.0f, y.got.data);
         s->dequantize_s8(n, r.got.data, scales[i], -3.0f, y.want.data);
         same_bytes("dequantize_s8", k, &r, y.got.data, y.want.data, (size_t)n * 4);
@@ -181,16 +184,83 @@ static void quantization_agrees(void **state) {
     for_each_level(quantizing);
 }
 
+/* 2^24 + 2^13 + 1 as a product, minus 2^24 + 2^13: a fused multiply-add would keep the 1. */
+static void products_are_rounded_before_offsets_are_added(void **state) {
+    (void)state;
+    enum { N = 19 };
+    const float edge = 1 + 0x1p-12f;
+    float x[N];
+    for (int i = 0; i < N; i++) x[i] = 0x1p24f * edge;
+    for (int isa = 0; isa < GS_ISA_COUNT; isa++) {
+        const gs_kernels *k = gs_kernels_for((gs_isa)isa);
+        int8_t q[N];
+        if (!k) continue;
+        k->quantize_affine_s8(N, x, edge, -0x1p24f - 0x1p13f, q);
+        for (int i = 0; i < N; i++) assert_int_equal(q[i], 0);
+    }
+}
+
+/* Whole numbers of every size, with sums that wrap. */
+static void rescaling(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
+                      uint64_t seed) {
+    row r = row_make(n, 4, f, seed);
+    guarded ints[2] = {guarded_alloc((size_t)n * 4), guarded_alloc((size_t)n * 4)};
+    for (int64_t i = 0; i < n; i++)
+        for (int j = 0; j < 2; j++)
+            ((int32_t *)ints[j].data)[i] =
+                (int32_t)(uint32_t)gs_test_rand(&seed) >> gs_test_rand(&seed) % 32;
+    for (int with_bias = 0; with_bias < 2; with_bias++) {
+        const int32_t *bias = with_bias ? ints[1].data : NULL;
+        k->rescale_s32(n, ints[0].data, bias, r.a.data, 0.37f, r.got.data);
+        s->rescale_s32(n, ints[0].data, bias, r.a.data, 0.37f, r.want.data);
+        one_nan(r.got.data, n);
+        one_nan(r.want.data, n);
+        same_bytes("rescale_s32", k, &r, r.got.data, r.want.data, (size_t)n * 4);
+    }
+    guarded_free(&ints[0]);
+    guarded_free(&ints[1]);
+    row_free(&r);
+}
+
+static void integer_sums_are_rescaled_alike(void **state) {
+    (void)state;
+    for_each_level(rescaling);
+}
+
+static void channel_ranges(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
+                           uint64_t seed) {
+    row low = row_make(n, 4, f, seed), high = row_make(n, 4, f, seed + 1);
+    size_t bytes = (size_t)n * 4;
+    memcpy(low.got.data, low.b.data, bytes);
+    memcpy(low.want.data, low.b.data, bytes);
+    memcpy(high.got.data, high.b.data, bytes);
+    memcpy(high.want.data, high.b.data, bytes);
+    k->min_max_channels(n, low.a.data, low.got.data, high.got.data);
+    s->min_max_channels(n, low.a.data, low.want.data, high.want.data);
+    same_bytes("min_max_channels, low", k, &low, low.got.data, low.want.data, bytes);
+    same_bytes("min_max_channels, high", k, &high, high.got.data, high.want.data, bytes);
+    row_free(&low);
+    row_free(&high);
+}
+
+static void ranges_of_channels_agree(void **state) {
+    (void)state;
+    for_each_level(channel_ranges);
+}
+
 static void reductions(const gs_kernels *k, const gs_kernels *s, int64_t n, fill f,
                        uint64_t seed) {
     row r = row_make(n, 4, f, seed);
     float got[2] = {k->absmax_f32(n, r.a.data), k->max_f32(n, r.a.data)};
     float want[2] = {s->absmax_f32(n, r.a.data), s->max_f32(n, r.a.data)};
     same_bytes("absmax_f32, max_f32", k, &r, got, want, sizeof got);
+    k->min_max_f32(n, r.a.data, got);
+    s->min_max_f32(n, r.a.data, want);
+    same_bytes("min_max_f32", k, &r, got, want, sizeof got);
     row_free(&r);
 }
 
-static void maxima_agree(void **state) {
+static void extremes_agree(void **state) {
     (void)state;
     for_each_level(reductions);
 }
@@ -213,6 +283,7 @@ static void arithmetic(const gs_kernels *k, const gs_kernels *s, int64_t n, fill
     } while (0)
     BOTH(add_f32, n, r.a.data, r.b.data, out);
     BOTH(scale_f32, n, r.a.data, 0.7f, out);
+    BOTH(scale_channels, n, r.a.data, r.b.data, out);
     BOTH(relu_f32, n, r.a.data, out);
     BOTH(rmsnorm_f32, n, r.a.data, r.b.data, 1e-5f, out);
     /* bounded by contract; in fact the same operations everywhere */
@@ -296,6 +367,8 @@ static void operations_work_in_place(void **state) {
         IN_PLACE(k->exp_sum_f32(N, r.a.data, 1, want), k->exp_sum_f32(N, x, 1, x));
         IN_PLACE(k->relu_f32(N, r.a.data, want), k->relu_f32(N, x, x));
         IN_PLACE(k->scale_f32(N, r.a.data, 3, want), k->scale_f32(N, x, 3, x));
+        IN_PLACE(k->scale_channels(N, r.a.data, r.b.data, want),
+                 k->scale_channels(N, x, r.b.data, x));
 #undef IN_PLACE
         row_free(&r);
     }
@@ -334,16 +407,56 @@ static void the_scalar_kernels_do_what_the_header_says(void **state) {
     assert_true(y[0] == 0 && signbit(y[1]) && isnan(y[2]));
 }
 
+static void the_scalar_kernels_for_integers_do_what_the_header_says(void **state) {
+    (void)state;
+    const gs_kernels *k = gs_kernels_for(GS_ISA_SCALAR);
+    /* 0.25 -> 1, 0.5 -> 2, 0.375 -> 1.5 -> 2, 0.125 -> 0.5 -> 0, then beyond the range */
+    const float x[7] = {0.25f, 0.5f, 0.375f, 0.125f, 100, -100, NAN};
+    const int8_t plain[7] = {1, 2, 2, 0, 127, -128, 0}, moved[7] = {-2, -1, -2, -2, 127, -128, 0};
+    int8_t q[7];
+    k->quantize_affine_s8(7, x, 4, 0, q);
+    assert_memory_equal(q, plain, sizeof q);
+    k->quantize_affine_s8(7, x, 4, -3, q); /* 1.5 - 3 and 0.5 - 3 are ties, too */
+    assert_memory_equal(q, moved, sizeof q);
+
+    const int32_t acc[4] = {16777217, 16777219, INT32_MAX, -5}, bias[4] = {0, 0, 1, 3};
+    const float scale[4] = {0.5f, 0.5f, 1, 3};
+    float y[4];
+    k->rescale_s32(4, acc, bias, scale, 2, y);
+    assert_true(y[0] == 16777216 && y[1] == 16777220); /* conversion: ties to even */
+    assert_true(y[2] == -0x1p32f && y[3] == -12);      /* the sum wraps */
+    k->rescale_s32(4, acc, NULL, scale, 1, y);
+    assert_true(y[2] == 0x1p31f && y[3] == -15);
+
+    float low[3] = {0, 0, NAN}, high[3] = {0, 0, NAN};
+    const float rows[2][3] = {{-1, NAN, 5}, {2, 3, 5}};
+    k->min_max_channels(3, rows[0], low, high);
+    k->min_max_channels(3, rows[1], low, high);
+    assert_true(low[0] == -1 && high[0] == 2 && low[1] == 0 && high[1] == 3);
+    assert_true(isnan(low[2]) && isnan(high[2]));
+    float range[2];
+    k->min_max_f32(0, x, range);
+    assert_true(range[0] == INFINITY && range[1] == -INFINITY);
+    k->min_max_f32(7, x, range);
+    assert_true(range[0] == -100 && range[1] == 100);
+    k->scale_channels(4, x, scale, y);
+    assert_true(y[0] == 0.125f && y[2] == 0.375f && y[3] == 0.375f);
+}
+
 int main(void) {
     if (isa_level_is_missing()) return ISA_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_forced_level_is_selected),
         cmocka_unit_test(the_scalar_kernels_do_what_the_header_says),
+        cmocka_unit_test(the_scalar_kernels_for_integers_do_what_the_header_says),
         cmocka_unit_test(conversions_from_f32_agree),
         cmocka_unit_test(all_65536_halves_widen_alike),
         cmocka_unit_test(widening_keeps_to_the_row),
         cmocka_unit_test(quantization_agrees),
-        cmocka_unit_test(maxima_agree),
+        cmocka_unit_test(products_are_rounded_before_offsets_are_added),
+        cmocka_unit_test(integer_sums_are_rescaled_alike),
+        cmocka_unit_test(ranges_of_channels_agree),
+        cmocka_unit_test(extremes_agree),
         cmocka_unit_test(arithmetic_agrees),
         cmocka_unit_test(rotary_embedding_agrees),
         cmocka_unit_test(exponential_sums_agree),
