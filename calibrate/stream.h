@@ -1,0 +1,69 @@
+/* Activations, streamed through a model segment by segment: all calibration sequences pass through one
+ * materialised segment, in groups, before the next one is read from disk. What enters a segment lives
+ * in an activation store and is replaced by what leaves it.
+ *
+ *     gs_stream_create(cx, model, corpus, &options, &stream, err)
+ *     for each segment i but the head, in order:
+ *         gs_model_segment(model, i, &net, err)
+ *         gs_stream_observe(stream, net, &observers, err)    what its linears read; activations stay
+ *         gs_stream_advance(stream, net or a quantized form of it, err)
+ *
+ * Observed are the edges that a LINEAR reads (calibrate asks the net; no family is named). The first
+ * skip_tokens tokens of each sequence (attention sinks, a BOS) pass through but are not counted; sequences
+ * of different lengths lie end to end, so there is no padding to leave out.
+ *
+ * Groups hold GS_STREAM_ROWS tokens or one sequence, whatever the memory, so that statistics depend neither on
+ * it nor on threads. The memory option bounds the store alone.
+ */
+#ifndef GS_CALIBRATE_STREAM_H
+#define GS_CALIBRATE_STREAM_H
+
+#include <base/context.h>
+#include <calibrate/observer.h>
+#include <kernels/gemm/gemm.h>
+#include <llm/model.h>
+#include <loaders/corpus.h>
+
+enum { GS_STREAM_ROWS = 1024 };
+
+typedef struct gs_stream_options {
+    gs_gemm_type type;       /* operands of products */
+    gs_dtype store;          /* GS_F32 or GS_BF16: activations between segments */
+    int64_t memory;          /* bytes of the store kept in memory; the rest goes to scratch_dir */
+    const char *scratch_dir; /* NULL: $TMPDIR or /tmp */
+    int64_t skip_tokens;
+    int64_t sample_rows;     /* evenly spaced rows each observer keeps */
+} gs_stream_options;
+
+/* One observer an observed edge, in execution order. */
+typedef struct gs_observer_set {
+    gs_observer *observer;
+    int count;
+} gs_observer_set;
+
+typedef struct gs_stream gs_stream;
+
+/* model and corpus are borrowed. GS_E_INVALID when no token is left to count. */
+gs_status gs_stream_create(gs_context *cx, const gs_model *model, const gs_corpus *corpus,
+                           const gs_stream_options *options, gs_stream **out, gs_error *err) GS_NODISCARD;
+void gs_stream_destroy(gs_stream *s); /* NULL ok */
+
+/* Edges of a net that would be observed, in the order of the set. */
+int gs_stream_edge_count(const gs_net *net);
+const gs_edge *gs_stream_edge(const gs_net *net, int i);
+/* Rows each observer will have kept. */
+int64_t gs_stream_sample_rows(const gs_stream *s);
+
+/* Runs the net over everything without keeping its outputs. The observers are the caller's
+ * (gs_observer_set_clear). GS_E_NUMERIC for NaN or infinity in an observed value, with the edge and the row. */
+gs_status gs_stream_observe(gs_stream *s, gs_net *net, gs_observer_set *out, gs_error *err) GS_NODISCARD;
+/* Runs the net and keeps its outputs as the next segment's inputs. */
+gs_status gs_stream_advance(gs_stream *s, gs_net *net, gs_error *err) GS_NODISCARD;
+/* Both in one pass over the data. */
+gs_status gs_stream_observe_and_advance(gs_stream *s, gs_net *net, gs_observer_set *out, gs_error *err) GS_NODISCARD;
+void gs_observer_set_clear(gs_observer_set *set); /* safe on a zeroed struct */
+const gs_observer *gs_observer_set_find(const gs_observer_set *set, const char *edge); /* NULL: not there */
+
+int64_t gs_stream_spilled(const gs_stream *s); /* bytes of the store on disk */
+
+#endif
