@@ -5,8 +5,8 @@
 #include <base/mem.h>
 #include <base/nearest.h>
 #include <eval/perplexity.h>
+#include <loaders/token_file.h>
 #include <loaders/tokenizer.h>
-
 
 enum { MAX_TEXT = 1 << 30 };
 
@@ -24,28 +24,6 @@ static gs_status read_options(const gs_evaluate_options *o, gs_eval_options *out
                              .protocol = protocol ? GS_PROTOCOL_LLAMA_CPP : GS_PROTOCOL_WINDOWS,
                              .window = o->window, .max_windows = o->max_windows, .bos = -1,
                              .dump_logits = o->dump_logits};
-    return GS_OK;
-}
-
-static gs_status read_token_file(const char *path, int32_t **ids, size_t *count, gs_error *err) {
-    char *data;
-    size_t len;
-    GS_TRY(gs_file_read(path, MAX_TEXT, &data, &len, err));
-    if (len % 4 != 0) {
-        gs_free(data);
-        return GS_FAIL(err, GS_E_FORMAT, "%s: %zu bytes are no whole number of int32 tokens", path, len);
-    }
-    *count = len / 4;
-    *ids = gs_calloc(*count ? *count : 1, sizeof **ids);
-    if (!*ids) {
-        gs_free(data);
-        return gs_error_nomem(err, len);
-    }
-    for (size_t i = 0; i < *count; i++) {
-        const uint8_t *b = (const uint8_t *)data + 4 * i;
-        (*ids)[i] = (int32_t)((uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24);
-    }
-    gs_free(data);
     return GS_OK;
 }
 
@@ -67,7 +45,7 @@ static gs_status open_tokenizer(const gs_evaluate_options *o, const char *model,
 
 static gs_status tokenize(gs_context *cx, const gs_evaluate_options *o, const char *model,
                           gs_eval_options *options, int32_t **ids, size_t *count, gs_error *err) {
-    if (o->tokens) return read_token_file(o->tokens, ids, count, err);
+    if (o->tokens) return gs_token_file_read(o->tokens, ids, count, err);
     gs_tokenizer *tokenizer;
     GS_TRY(open_tokenizer(o, model, &tokenizer, err));
     gs_bos_mode bos = o->bos > 0 ? GS_BOS_ALWAYS : o->bos < 0 ? GS_BOS_NEVER : GS_BOS_AUTO;

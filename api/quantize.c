@@ -1,108 +1,46 @@
-/* gs_quantize: one walk over the segments to plan the bundle, one to quantize and write it. Only
- * the segment in hand and one block of rows are ever in memory. */
+/* gs_quantize: what calibration has to say first, then one walk over the segments to plan the bundle and one to
+ * quantize and write it. Only the segment in hand and one block of rows are ever in memory. */
+#include <api/bundle_dtype.h>
+#include <api/calibration.h>
+#include <api/choices.h>
 #include <api/manifest.h>
 #include <api/opened.h>
 #include <api/session.h>
+#include <api/smoothing_check.h>
 #include <base/file.h>
 #include <base/mem.h>
-#include <base/nearest.h>
+#include <calibrate/fingerprint.h>
 #include <deploy/bundle_format.h>
 #include <ptq/round_to_nearest.h>
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-static const uint64_t DEFAULT_SHARD = (uint64_t)4 << 30;
+static const int64_t DEFAULT_SHARD = (int64_t)4 << 30;
+static const double SMOOTHING_TOLERANCE = 1e-5;
+enum { CHECK_TOKENS = 64 };
 
 typedef struct job {
     gs_context *cx;
+    const char *path;
+    const gs_quantize_options *options;
     gs_opened source;
-    gs_ptq_config config;
+    gs_choices choices;
     gs_comp_algo *algo;
     const gs_bundle_format *format;
     gs_bundle_writer *writer;
     gs_bundle_options bundle;
     char tied_head[128];
     int64_t done, total; /* progress in source bytes */
+    /* what is known of the activations: a file, or the observers of the segment in the stream */
+    gs_statistics *statistics;
+    gs_calibration calibration;
+    gs_observer_set observers;
+    gs_statistics_info about;
+    bool decides;
+    double smoothing_change;
 } job;
-
-static gs_status read_scheme(const gs_quantize_options *o, gs_ptq_config *c, gs_error *err) {
-    static const char *const schemes[] = {"w8a16"};
-    static const char *const conventions[] = {"ascend", "goldenstick"};
-    int scheme, convention;
-    GS_TRY(gs_choose("scheme", o->scheme, schemes, GS_COUNTOF(schemes), &scheme, err));
-    GS_TRY(gs_choose("scale convention", o->scale_convention, conventions, GS_COUNTOF(conventions), &convention, err));
-    *c = gs_ptq_config_w8a16();
-    c->scale_convention = convention ? GS_SCALE_GOLDENSTICK : GS_SCALE_ASCEND;
-    if (o->blacklist) {
-        c->opname_blacklist = o->blacklist;
-        c->opname_blacklist_count = o->blacklist_count;
-    }
-    return GS_OK;
-}
-
-/* Largest |value| of the tensors that will stay float, NaN and infinities included. */
-static gs_status largest_float(const gs_checkpoint *c, const gs_net *net, float *largest, gs_error *err) {
-    enum { ROWS = 64 };
-    for (int i = 0; i < gs_net_node_count(net); i++) {
-        for (int r = 0; r < GS_ROLE_COUNT; r++) {
-            const gs_param *p = gs_net_node(net, i)->param[r];
-            if (!p || !p->source) continue;
-            int64_t rows, cols;
-            gs_param_matrix(p, &rows, &cols);
-            float *x = gs_calloc((size_t)(ROWS * cols), sizeof *x);
-            if (!x) return gs_error_nomem(err, (size_t)(ROWS * cols) * sizeof *x);
-            gs_status status = GS_OK;
-            for (int64_t row = 0; row < rows && status == GS_OK; row += ROWS) {
-                int64_t n = rows - row < ROWS ? rows - row : ROWS;
-                status = gs_param_read_f32(p, row, n, x, err);
-                for (int64_t k = 0; status == GS_OK && k < n * cols; k++)
-                    if (fabsf(x[k]) > *largest) *largest = fabsf(x[k]);
-                gs_checkpoint_drop_rows(c, p->source, row, n);
-            }
-            gs_free(x);
-            GS_TRY(status);
-        }
-    }
-    return GS_OK;
-}
-
-/* The planned segment: structure only. */
-static gs_status plan_segment(job *j, int i, gs_net **net, gs_error *err) {
-    GS_TRY(gs_model_segment(j->source.model, i, net, err));
-    gs_status status = gs_comp_algo_apply(j->algo, *net, err);
-    if (status != GS_OK) gs_net_destroy(*net);
-    return status;
-}
-
-static gs_status auto_dtype(job *j, gs_dtype *dtype, gs_error *err) {
-    gs_dtype source = gs_model_settings(j->source.model)->dtype;
-    if (source == GS_F16 || source == GS_BF16) {
-        *dtype = source;
-        return GS_OK;
-    }
-    float largest = 0;
-    for (int i = 0; i < gs_model_segments(j->source.model); i++) {
-        gs_net *net;
-        GS_TRY(plan_segment(j, i, &net, err));
-        gs_status status = largest_float(gs_model_checkpoint(j->source.model), net, &largest, err);
-        gs_net_destroy(net);
-        GS_TRY(status);
-    }
-    *dtype = largest > 65504.0f ? GS_BF16 : GS_F16;
-    return GS_OK;
-}
-
-static gs_status read_dtype(job *j, const char *word, gs_error *err) {
-    static const char *const known[] = {"auto", "f16", "bf16", "f32"};
-    static const gs_dtype dtype[] = {GS_DTYPE_NONE, GS_F16, GS_BF16, GS_F32};
-    int i;
-    GS_TRY(gs_choose("dtype", word, known, GS_COUNTOF(known), &i, err));
-    if (i == 0) return auto_dtype(j, &j->config.compute, err);
-    j->config.compute = dtype[i];
-    if (dtype[i] == GS_F32) gs_log(j->cx, GS_LOG_WARN, "MindIE loads float16 and bfloat16 bundles only");
-    return GS_OK;
-}
 
 static gs_status check_paths(const char *model, const char *bundle, bool dry_run, gs_error *err) {
     if (dry_run) return GS_OK;
@@ -112,24 +50,123 @@ static gs_status check_paths(const char *model, const char *bundle, bool dry_run
     return GS_OK;
 }
 
-static void describe(job *j, const gs_quantize_options *o) {
+/* For the algorithm, which knows no checkpoint. */
+static void drop(void *checkpoint, const gs_tensor *view) { gs_checkpoint_drop(checkpoint, view); }
+
+/* ---- what calibration says ---- */
+
+static gs_status no_statistics(const char *edge, gs_error *err) {
+    GS_FAIL(err, GS_E_INVALID, "there are no statistics of '%s'", edge);
+    return gs_error_hint(err, "the head is not calibrated: keep lm_head in the blacklist");
+}
+
+/* A gs_observer_source; ctx is the job. */
+static gs_status read_observer(void *ctx, const char *edge, gs_observer *out, gs_error *err) {
+    job *j = ctx;
+    if (j->statistics) return gs_statistics_read(j->statistics, edge, out, err);
+    for (int i = 0; i < j->observers.count; i++) {
+        gs_observer *o = &j->observers.observer[i];
+        if (!o->name || strcmp(o->name, edge) != 0) continue;
+        *out = *o; /* each is asked for once */
+        *o = (gs_observer){0};
+        return GS_OK;
+    }
+    return no_statistics(edge, err);
+}
+
+static gs_status open_statistics(job *j, gs_error *err) {
+    uint64_t model;
+    GS_TRY(gs_statistics_open(j->options->stats, &j->statistics, err));
+    j->about = *gs_statistics_about(j->statistics);
+    GS_TRY(gs_model_fingerprint(j->source.model, &model, err));
+    if (model == j->about.model_hash) return GS_OK;
+    return GS_FAIL(err, GS_E_INVALID, "%s: these statistics are of another model than %s", j->options->stats, j->path);
+}
+
+/* The quantized form of a segment, in memory, to feed the next one with. */
+static gs_status advance_quantized(job *j, int i, gs_error *err) {
+    gs_net *net;
+    GS_TRY(gs_model_segment(j->source.model, i, &net, err));
+    gs_status status = gs_comp_algo_apply(j->algo, net, err);
+    if (status == GS_OK) status = gs_comp_algo_convert(j->algo, j->cx, net, err);
+    if (status == GS_OK) status = gs_stream_advance(j->calibration.stream, net, err);
+    gs_summary_clear(&j->algo->summary); /* written later, from another conversion */
+    gs_net_destroy(net);
+    return status;
+}
+
+static gs_status decide_segment(job *j, int i, gs_error *err) {
+    gs_net *net;
+    gs_status status = GS_OK;
+    bool head = i + 1 == gs_model_segments(j->source.model), stream = j->calibration.stream && !head;
+    GS_TRY(gs_model_segment(j->source.model, i, &net, err));
+    if (stream)
+        status = j->options->sequential ? gs_stream_observe(j->calibration.stream, net, &j->observers, err)
+                                        : gs_stream_observe_and_advance(j->calibration.stream, net, &j->observers, err);
+    if (status == GS_OK) status = gs_comp_algo_decide(j->algo, j->cx, net, err);
+    gs_net_destroy(net);
+    gs_observer_set_clear(&j->observers);
+    if (status == GS_OK && stream && j->options->sequential) status = advance_quantized(j, i, err);
+    return status;
+}
+
+static gs_status check_smoothing(job *j, gs_error *err) {
+    int32_t spread[CHECK_TOKENS], *tokens = spread;
+    int64_t vocab = gs_model_settings(j->source.model)->vocab, count = CHECK_TOKENS;
+    for (int64_t i = 0; i < CHECK_TOKENS; i++) spread[i] = (int32_t)(i * (vocab - 1) / CHECK_TOKENS);
+    if (j->calibration.stream) {
+        tokens = j->calibration.corpus.ids;
+        int64_t first = j->calibration.corpus.starts[1];
+        count = first < CHECK_TOKENS ? first : CHECK_TOKENS;
+    }
+    GS_TRY(gs_smoothing_check(j->cx, j->path, j->algo, tokens, count, &j->smoothing_change, err));
+    if (!(j->smoothing_change <= SMOOTHING_TOLERANCE))
+        gs_log(j->cx, GS_LOG_WARN, "smoothing alone changes float logits by %.2g of the largest (expected below %.0e)",
+               j->smoothing_change, SMOOTHING_TOLERANCE);
+    return GS_OK;
+}
+
+static gs_status decide(job *j, gs_error *err) {
+    int segments = gs_model_segments(j->source.model);
+    if (!j->decides) return GS_OK;
+    if (j->options->stats) {
+        GS_TRY(open_statistics(j, err));
+    } else {
+        GS_TRY(gs_calibration_open(j->cx, j->source.model, j->path, &j->options->calibrate, &j->calibration, err));
+        GS_TRY(gs_calibration_about(&j->calibration, j->source.model, &j->options->calibrate, &j->about, err));
+        if (j->options->sequential) snprintf(j->about.feed, sizeof j->about.feed, "sequential");
+    }
+    for (int i = 0; i < segments; i++) {
+        GS_TRY(gs_cancel_check(err));
+        GS_TRY(decide_segment(j, i, err));
+        gs_progress(j->cx, j->options->stats ? "deciding" : "calibrating", i + 1, segments);
+    }
+    if (j->choices.smooth.smoothing != GS_SMOOTHING_NONE) GS_TRY(check_smoothing(j, err));
+    return GS_OK;
+}
+
+/* ---- the bundle ---- */
+
+static void describe(job *j) {
     const gs_model *m = j->source.model;
     j->bundle = (gs_bundle_options){
         .source = gs_model_checkpoint(m),
-        .dtype = j->config.compute,
-        .quantize = "w8a16",
-        .model_quant_type = gs_scheme_name(GS_SCHEME_W8A16),
-        .max_shard_bytes = o->max_shard_bytes ? o->max_shard_bytes : DEFAULT_SHARD,
+        .dtype = j->choices.config.compute,
+        .quantize = j->choices.quantize,
+        .model_quant_type = gs_scheme_name(gs_ptq_config_scheme(&j->choices.config)),
+        .max_shard_bytes = (uint64_t)(j->options->max_shard_size ? j->options->max_shard_size : DEFAULT_SHARD),
     };
     snprintf(j->tied_head, sizeof j->tied_head, "%s.weight", gs_model_helper(m)->name.head);
     if (gs_model_settings(m)->tied) j->bundle.tied_head = j->tied_head;
 }
 
+/* Every segment's structure, without bytes. */
 static gs_status plan(job *j, gs_error *err) {
     for (int i = 0; i < gs_model_segments(j->source.model); i++) {
         gs_net *net;
-        GS_TRY(plan_segment(j, i, &net, err));
-        gs_status status = j->format->plan(j->writer, net, err);
+        GS_TRY(gs_model_segment(j->source.model, i, &net, err));
+        gs_status status = gs_comp_algo_apply(j->algo, net, err);
+        if (status == GS_OK) status = j->format->plan(j->writer, net, err);
         gs_net_destroy(net);
         GS_TRY(status);
     }
@@ -147,9 +184,6 @@ static int64_t view_bytes(const gs_net *net) {
     return (int64_t)sum;
 }
 
-/* For the algorithm, which knows no checkpoint. */
-static void drop(void *checkpoint, const gs_tensor *view) { gs_checkpoint_drop(checkpoint, view); }
-
 static gs_status quantize_segment(job *j, int i, gs_error *err) {
     gs_net *net;
     GS_TRY(gs_cancel_check(err));
@@ -164,37 +198,62 @@ static gs_status quantize_segment(job *j, int i, gs_error *err) {
     return status;
 }
 
-static gs_status run(job *j, const gs_quantize_options *o, gs_quantize_result *result, gs_error *err) {
-    int segments = gs_model_segments(j->source.model);
-    j->total = (int64_t)gs_checkpoint_bytes(gs_model_checkpoint(j->source.model));
-    if (j->writer) GS_TRY(plan(j, err));
-    for (int i = 0; i < segments; i++) GS_TRY(quantize_segment(j, i, err));
-    gs_progress(j->cx, "quantizing", j->total, j->total);
-    if (!j->writer) return GS_OK;
+static gs_status write_manifest(job *j, gs_error *err) {
     gs_strbuf manifest = {0};
-    gs_status status = gs_manifest_text(o, &j->config, j->source.model, gs_comp_algo_summary(j->algo), &manifest, err);
+    gs_quantize_options recipe =
+        gs_choices_effective(&j->choices, j->options, j->format->name, (int64_t)j->bundle.max_shard_bytes);
+    gs_status status = gs_manifest_text(&recipe, j->source.model, j->decides ? &j->about : NULL, j->smoothing_change,
+                                        gs_comp_algo_summary(j->algo), &manifest, err);
     if (status == GS_OK)
         status = j->format->add_file(j->writer, "gstick_manifest.json", gs_strbuf_text(&manifest), manifest.len, err);
     gs_strbuf_clear(&manifest);
-    GS_TRY(status);
+    return status;
+}
+
+static gs_status run(job *j, gs_quantize_result *result, gs_error *err) {
+    j->total = (int64_t)gs_checkpoint_bytes(gs_model_checkpoint(j->source.model));
+    if (j->writer) GS_TRY(plan(j, err));
+    for (int i = 0; i < gs_model_segments(j->source.model); i++) GS_TRY(quantize_segment(j, i, err));
+    gs_progress(j->cx, "quantizing", j->total, j->total);
+    if (!j->writer) return GS_OK;
+    GS_TRY(write_manifest(j, err));
     gs_bundle_writer *writer = j->writer;
     j->writer = NULL;
     return j->format->finish(writer, &result->bytes_out, err);
 }
 
-static gs_status prepare(job *j, const char *model, const char *bundle, const gs_quantize_options *o,
-                         gs_error *err) {
-    GS_TRY(check_paths(model, bundle, o->dry_run, err));
-    GS_TRY(read_scheme(o, &j->config, err));
-    GS_TRY(gs_bundle_format_find(o->format, &j->format, err));
-    GS_TRY(gs_opened_open(model, &j->source, err));
-    if (j->source.bundle)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle already", model, gs_bundle_type(j->source.bundle));
-    GS_TRY(gs_round_to_nearest_create(&j->config, &j->algo, err));
-    gs_comp_algo_set_save(j->algo, !o->dry_run);
+/* ---- the job ---- */
+
+static gs_status create_algorithm(job *j, gs_error *err) {
+    const gs_choices *c = &j->choices;
+    j->decides = c->needs_data;
+    if (!j->decides) GS_TRY(gs_round_to_nearest_create(&c->config, &j->algo, err));
+    else GS_TRY(gs_smooth_quant_create(&c->config, &c->smooth, read_observer, j, &j->algo, err));
+    gs_comp_algo_set_save(j->algo, !j->options->dry_run);
     gs_comp_algo_set_drop(j->algo, drop, (void *)(uintptr_t)gs_model_checkpoint(j->source.model));
-    GS_TRY(read_dtype(j, o->dtype, err));
-    describe(j, o);
+    return GS_OK;
+}
+
+static gs_status settle_dtype(job *j, gs_error *err) {
+    j->choices.config.compute = j->choices.dtype;
+    if (j->choices.dtype == GS_DTYPE_NONE) {
+        j->choices.config.compute = GS_F32; /* structure only */
+        return gs_bundle_dtype(j->source.model, j->algo, &j->choices.config.compute, err);
+    }
+    if (j->choices.dtype == GS_F32) gs_log(j->cx, GS_LOG_WARN, "MindIE loads float16 and bfloat16 bundles only");
+    return GS_OK;
+}
+
+static gs_status prepare(job *j, const char *bundle, gs_error *err) {
+    GS_TRY(check_paths(j->path, bundle, j->options->dry_run, err));
+    GS_TRY(gs_choices_read(j->options, &j->choices, err));
+    GS_TRY(gs_bundle_format_find(j->options->format, &j->format, err));
+    GS_TRY(gs_opened_open(j->path, &j->source, err));
+    if (j->source.bundle)
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle already", j->path, gs_bundle_type(j->source.bundle));
+    GS_TRY(create_algorithm(j, err));
+    GS_TRY(settle_dtype(j, err));
+    describe(j);
     if (!j->algo->save) return GS_OK;
     GS_TRY(gs_comp_algo_set_save_path(j->algo, bundle, err));
     return j->format->create(j->cx, j->algo->save_path, &j->bundle, &j->writer, err);
@@ -205,7 +264,9 @@ static void report(job *j, gs_quantize_result *r) {
     gs_summary *s = &j->algo->summary;
     r->parameters = gs_model_parameters(j->source.model);
     r->bytes_in = gs_checkpoint_bytes(gs_model_checkpoint(j->source.model));
-    r->dtype = gs_dtype_torch_name(j->config.compute);
+    r->dtype = gs_dtype_torch_name(j->choices.config.compute);
+    r->smoothing_change = j->smoothing_change;
+    snprintf(r->note, sizeof r->note, "%s", j->calibration.corpus.note);
     r->layer = s->layer;
     r->layer_count = s->count;
     *s = (gs_summary){0};
@@ -214,15 +275,19 @@ static void report(job *j, gs_quantize_result *r) {
 gs_status gs_quantize(gs_session *session, const char *model, const char *bundle,
                       const gs_quantize_options *options, gs_quantize_result *result, gs_error *err) {
     static const gs_quantize_options defaults;
-    const gs_quantize_options *o = options ? options : &defaults;
-    job j = {.cx = &session->context};
+    job j = {.cx = &session->context, .path = model, .options = options ? options : &defaults,
+             .smoothing_change = NAN};
     double began = gs_clock();
     *result = (gs_quantize_result){0};
-    gs_status status = prepare(&j, model, bundle, o, err);
-    if (status == GS_OK) status = run(&j, o, result, err);
+    gs_status status = prepare(&j, bundle, err);
+    if (status == GS_OK) status = decide(&j, err);
+    if (status == GS_OK) status = run(&j, result, err);
     if (status == GS_OK) report(&j, result);
     if (j.writer) j.format->abort(j.writer);
     gs_comp_algo_destroy(j.algo);
+    gs_calibration_close(&j.calibration);
+    gs_observer_set_clear(&j.observers);
+    gs_statistics_close(j.statistics);
     gs_opened_close(&j.source);
     result->seconds = gs_clock() - began;
     result->peak_rss_bytes = gs_mem_peak_rss();

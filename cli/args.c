@@ -1,11 +1,9 @@
 #include <cli/args.h>
 
 #include <base/nearest.h>
+#include <base/numbers.h>
 
-#include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The long form: what follows the comma of "-o,--output", or all of it. */
@@ -35,25 +33,14 @@ static gs_status unknown(const gs_command *c, const char *word, gs_error *err) {
     return status;
 }
 
-static gs_status parse_int(const char *name, const char *text, bool bytes, int64_t *out, gs_error *err) {
-    char *end;
-    errno = 0;
-    double value = bytes ? strtod(text, &end) : (double)strtoll(text, &end, 10);
-    double unit = 1;
-    if (bytes && end != text && *end) {
-        static const char letters[] = "KMGT";
-        const char *letter = strchr(letters, toupper((unsigned char)*end));
-        if (letter && *letter) {
-            for (const char *p = letters; p <= letter; p++) unit *= 1024;
-            end++;
-            if (*end == 'i') end++;
-        }
-        if (*end == 'B' || *end == 'b') end++;
-    }
-    bool ok = end != text && *end == 0 && errno == 0 && value >= 0 && value * unit < 9e18;
-    if (!ok) return GS_FAIL(err, GS_E_INVALID, "%s wants %s, not '%s'", name, bytes ? "a size like 512M or 4G" : "a whole number", text);
-    *out = (int64_t)(value * unit);
-    return GS_OK;
+static gs_status parse_number(gs_arg_kind kind, const char *name, const char *text, void *out, gs_error *err) {
+    const char *wanted = kind == GS_ARG_INT     ? "a whole number"
+                         : kind == GS_ARG_BYTES ? "a size like 512M or 4G"
+                                                : "a number";
+    bool ok = kind == GS_ARG_INT     ? gs_number_int(text, out)
+              : kind == GS_ARG_BYTES ? gs_number_bytes(text, out)
+                                     : gs_number_double(text, out);
+    return ok ? GS_OK : GS_FAIL(err, GS_E_INVALID, "%s wants %s, not '%s'", name, wanted, text);
 }
 
 static gs_status add_items(const char *name, const char *text, gs_arg_list *list, gs_error *err) {
@@ -81,7 +68,7 @@ static gs_status store(const gs_arg *a, const char *value, gs_error *err) {
     case GS_ARG_LIST:
         return add_items(name, value, a->target, err);
     default:
-        return parse_int(name, value, a->kind == GS_ARG_BYTES, a->target, err);
+        return parse_number(a->kind, name, value, a->target, err);
     }
 }
 

@@ -8,7 +8,8 @@ typedef enum gs_arg_kind {
     GS_ARG_FLAG,   /* bool * -> true */
     GS_ARG_STRING, /* const char ** */
     GS_ARG_INT,    /* int64_t *, >= 0 */
-    GS_ARG_BYTES,  /* int64_t *: 512M, 4G, 5GB, 300MiB; suffixes are powers of 1024, "B" alone bytes */
+    GS_ARG_BYTES,  /* int64_t *: 512M, 4G, 5GB, 300MiB (base/numbers.h) */
+    GS_ARG_DOUBLE, /* double *, finite */
     GS_ARG_LIST    /* gs_arg_list *: may be given several times, commas separate */
 } gs_arg_kind;
 

@@ -12,6 +12,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"inspect", "what a model or bundle is, and what can be quantized", gs_cmd_inspect},
+    {"calibrate", "what a model's linears read on a text: statistics for quantize", gs_cmd_calibrate},
     {"quantize", "compress a model and write a bundle", gs_cmd_quantize},
     {"eval", "perplexity of a model or bundle, and its divergence from another", gs_cmd_eval},
     {"tokenize", "a text's token ids", gs_cmd_tokenize},
@@ -22,7 +23,7 @@ static void help(FILE *to) {
                 "write bundles that Ascend serving stacks load.\n\nusage: gstick COMMAND ...\n\n", gs_version());
     for (size_t i = 0; i < GS_COUNTOF(commands); i++) fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].about);
     fprintf(to, "\nA typical job:\n"
-                "  gstick quantize MODEL --scheme w8a16 -o BUNDLE\n"
+                "  gstick quantize MODEL --scheme w8a8 --calib wiki.train.raw -o BUNDLE\n"
                 "  gstick eval BUNDLE --text wiki.test.raw --against MODEL\n\n"
                 "MODEL is a Hugging Face directory (safetensors) or a GGUF file. `gstick COMMAND --help` says more.\n");
 }

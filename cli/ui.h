@@ -48,6 +48,7 @@ int gs_ui_print(gs_ui *ui, gs_strbuf *text);
 /* "1.23 GB" into a static ring of buffers. */
 const char *gs_ui_bytes(uint64_t bytes);
 
+int gs_cmd_calibrate(int argc, char **argv);
 int gs_cmd_eval(int argc, char **argv);
 int gs_cmd_inspect(int argc, char **argv);
 int gs_cmd_quantize(int argc, char **argv);

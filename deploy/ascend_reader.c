@@ -113,31 +113,72 @@ failed:
     return status;
 }
 
-/* Hangs "<node>.<role>" on a QLINEAR: [rows, 1] or [rows], one of the float types. */
-static gs_status attach_channel(const gs_bundle *b, gs_net *net, gs_node *node, gs_role role, int64_t rows,
-                                gs_error *err) {
-    char name[512], shape[128];
-    snprintf(name, sizeof name, "%s.%s", node->name, gs_role_name(role));
-    const gs_tensor *t = gs_checkpoint_find(b->checkpoint, name);
-    if (!t) return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is missing", name);
-    bool fits = (t->ndim == 1 || (t->ndim == 2 && t->shape[1] == 1)) && t->shape[0] == rows &&
-                (t->dtype == GS_F32 || t->dtype == GS_F16 || t->dtype == GS_BF16);
-    if (!fits)
-        return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is %s %s, not float [%lld, 1]", name,
-                       gs_dtype_name(t->dtype), gs_tensor_shape_text(t, shape, sizeof shape), (long long)rows);
-    return gs_net_param_view(net, node, role, t, err);
+/* What a scheme stores beside the weight: [rows, 1] or [rows] a channel, [1] a tensor. */
+typedef struct stored_role {
+    gs_role role;
+    bool per_tensor, optional;
+    int dtypes;
+    gs_dtype dtype[3]; /* one of these */
+} stored_role;
+
+#define FLOATS 3, {GS_F32, GS_F16, GS_BF16}
+enum { MAX_STORED = 6 };
+static const stored_role stored[GS_SCHEME_COUNT][MAX_STORED + 1] = {
+    [GS_SCHEME_W8A16] = {{GS_ROLE_WEIGHT_SCALE, false, false, FLOATS}, {GS_ROLE_WEIGHT_OFFSET, false, false, FLOATS}},
+    [GS_SCHEME_W8A8_DYNAMIC] = {{GS_ROLE_WEIGHT_SCALE, false, false, FLOATS},
+                                {GS_ROLE_WEIGHT_OFFSET, false, false, FLOATS}},
+    [GS_SCHEME_W8A8] = {{GS_ROLE_INPUT_SCALE, true, false, FLOATS},
+                        {GS_ROLE_INPUT_OFFSET, true, false, FLOATS},
+                        {GS_ROLE_QUANT_BIAS, false, false, 1, {GS_I32}},
+                        {GS_ROLE_DEQ_SCALE, false, false, 2, {GS_F32, GS_I64}},
+                        /* the writer of msModelSlim's current line leaves these two out */
+                        {GS_ROLE_WEIGHT_SCALE, false, true, FLOATS},
+                        {GS_ROLE_WEIGHT_OFFSET, false, true, FLOATS}},
+};
+
+static bool has_dtype(const stored_role *s, gs_dtype dtype) {
+    for (int i = 0; i < s->dtypes; i++)
+        if (s->dtype[i] == dtype) return true;
+    return false;
 }
 
-static gs_status rewrite_w8a16(const gs_bundle *b, gs_net *net, gs_node *node, gs_error *err) {
+/* Hangs "<node>.<role>" on a QLINEAR. */
+static gs_status attach(const gs_bundle *b, gs_net *net, gs_node *node, const stored_role *s, int64_t rows,
+                        gs_error *err) {
+    char name[512], shape[128];
+    snprintf(name, sizeof name, "%s.%s", node->name, gs_role_name(s->role));
+    const gs_tensor *t = gs_checkpoint_find(b->checkpoint, name);
+    if (!t && s->optional) return GS_OK;
+    if (!t) return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is missing", name);
+    int64_t n = s->per_tensor ? 1 : rows;
+    bool fits = (t->ndim == 1 || (t->ndim == 2 && t->shape[1] == 1)) && t->shape[0] == n && has_dtype(s, t->dtype);
+    if (!fits)
+        return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is %s %s, not %s%s [%lld]", name, gs_dtype_name(t->dtype),
+                       gs_tensor_shape_text(t, shape, sizeof shape), gs_dtype_name(s->dtype[0]),
+                       s->dtypes > 1 ? " or its like" : "", (long long)n);
+    return gs_net_param_view(net, node, s->role, t, err);
+}
+
+/* bf16 consumers take deq_scale as f32, all others as f32 bits in an int64: the other form loads, and
+ * computes nonsense (ascend-bundles.md 3.4). */
+static gs_status check_deq_scale(const gs_bundle *b, const gs_node *node, gs_error *err) {
+    const gs_param *p = node->param[GS_ROLE_DEQ_SCALE];
+    gs_dtype want = b->compute == GS_BF16 ? GS_F32 : GS_I64;
+    if (!p || p->dtype == want) return GS_OK;
+    return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is %s, a %s model needs %s", p->name, gs_dtype_name(p->dtype),
+                   gs_dtype_torch_name(b->compute), gs_dtype_name(want));
+}
+
+static gs_status rewrite_linear(const gs_bundle *b, gs_net *net, gs_node *node, gs_scheme scheme, gs_error *err) {
     const gs_param *weight = node->param[GS_ROLE_WEIGHT];
     if (weight->dtype != GS_I8)
-        return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is described as W8A16 but stored as %s", weight->name,
-                       gs_dtype_name(weight->dtype));
+        return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is described as %s but stored as %s", weight->name,
+                       gs_scheme_name(scheme), gs_dtype_name(weight->dtype));
     int64_t rows = weight->shape[0];
-    gs_attr attr = {.quant = {.scheme = GS_SCHEME_W8A16, .compute = b->compute}};
+    gs_attr attr = {.quant = {.scheme = scheme, .compute = b->compute}};
     GS_TRY(gs_net_replace(net, node, GS_OP_QLINEAR, &attr, &node, err));
-    GS_TRY(attach_channel(b, net, node, GS_ROLE_WEIGHT_SCALE, rows, err));
-    return attach_channel(b, net, node, GS_ROLE_WEIGHT_OFFSET, rows, err);
+    for (const stored_role *s = stored[scheme]; s->dtypes; s++) GS_TRY(attach(b, net, node, s, rows, err));
+    return check_deq_scale(b, node, err);
 }
 
 /* A float param must be stored as one. */
@@ -161,8 +202,8 @@ gs_status gs_bundle_rewrite(void *bundle, gs_net *segment, gs_error *err) {
             return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is not described", weight->name);
         if (type == GS_SCHEME_FLOAT) {
             GS_TRY(check_float(node, err));
-        } else if (type == GS_SCHEME_W8A16 && node->op == GS_OP_LINEAR) {
-            GS_TRY(rewrite_w8a16(b, segment, node, err));
+        } else if (type < GS_SCHEME_COUNT && node->op == GS_OP_LINEAR) {
+            GS_TRY(rewrite_linear(b, segment, node, (gs_scheme)type, err));
         } else {
             const cJSON *item = gs_json_get(b->json, weight->name);
             return GS_FAIL(err, GS_E_UNSUPPORTED, "tensor '%s' has type '%s', which is not computed here",

@@ -48,7 +48,8 @@ struct gs_bundle_writer {
 };
 
 static bool carries(gs_scheme scheme) {
-    return scheme == GS_SCHEME_FLOAT || scheme == GS_SCHEME_W8A16;
+    return scheme == GS_SCHEME_FLOAT || scheme == GS_SCHEME_W8A16 || scheme == GS_SCHEME_W8A8 ||
+           scheme == GS_SCHEME_W8A8_DYNAMIC;
 }
 
 static void abort_writer(gs_bundle_writer *w) {
@@ -186,7 +187,7 @@ typedef struct convert_job {
 
 static gs_status read_rows(const gs_param *p, gs_dtype as, int64_t row0, int64_t n, void *out, gs_error *err) {
     if (as == GS_F32) return gs_param_read_f32(p, row0, n, out, err);
-    return gs_tensor_read_16(p->source, as, row0, n, out, err);
+    return gs_param_read_16(p, as, row0, n, out, err);
 }
 
 static void convert_rows(void *ctx, int64_t begin_row, int64_t end_row, int worker) {

@@ -33,6 +33,7 @@ typedef struct row_state {
     int32_t top, ref_top;
     double sum, ref_sum, cross; /* sum exp, sum exp of the reference, A */
     float target, ref_target;
+    float change, largest;      /* max |q - p|, max |p| */
 } row_state;
 
 typedef struct job {
@@ -128,7 +129,7 @@ static void read_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     int64_t row = j->row0 + begin, n = end - begin;
     gs_status status;
     if (j->type == GS_GEMM_BF16)
-        status = gs_param_read_bf16(j->param, row, n, (uint16_t *)j->block + begin * j->width, NULL);
+        status = gs_param_read_16(j->param, GS_BF16, row, n, (uint16_t *)j->block + begin * j->width, NULL);
     else
         status = gs_param_read_f32(j->param, row, n, (float *)j->block + begin * j->width, NULL);
     if (status != GS_OK) atomic_store(&j->failed, true);
@@ -162,6 +163,17 @@ static int32_t position_of(const float *x, int64_t n, float max) {
     return 0;
 }
 
+static void note_change(row_state *s, int64_t n, const float *q, const float *p) {
+    float change = s->change, largest = s->largest;
+    for (int64_t i = 0; i < n; i++) {
+        float d = fabsf(q[i] - p[i]), a = fabsf(p[i]);
+        change = d > change ? d : change;
+        largest = a > largest ? a : largest;
+    }
+    s->change = change;
+    s->largest = largest;
+}
+
 /* Folds one block of a row's logits into its state. */
 static void fold(const job *j, row_state *s, const float *q, const float *p, int32_t target) {
     const gs_kernels *k = j->kernels;
@@ -187,6 +199,7 @@ static void fold(const job *j, row_state *s, const float *q, const float *p, int
         if (p) s->ref_target = p[at];
     }
     if (p) {
+        note_change(s, j->columns, q, p);
         double out[3] = {0, 0, 0};
         k->kl_block_f32(j->columns, p, s->ref_max, q, s->max, out);
         s->ref_sum += out[0];
@@ -250,6 +263,8 @@ static void finish(const job *j, gs_row_score *scores) {
         scores[r].ref_nll = ref_log_z - (double)s->ref_target;
         scores[r].kld = kld > 0 ? kld : (kld <= 0 ? 0 : kld); /* rounding below zero; NaN stays */
         scores[r].agree = s->top == s->ref_top;
+        scores[r].change = s->change;
+        scores[r].largest = s->largest;
     }
 }
 

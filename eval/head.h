@@ -1,4 +1,4 @@
-/* The head, streamed (internal to eval/): final norm, then the vocabulary in blocks, with an
+/* The head, streamed: final norm, then the vocabulary in blocks, with an
  * online log-softmax per row -- logits exist for one block of rows and one block of the
  * vocabulary at a time, and so does the projection's weight.
  *
@@ -19,6 +19,7 @@
 typedef struct gs_row_score {
     double nll, ref_nll, kld;
     bool agree;
+    float change, largest; /* max |q - p| and max |p| over the logits */
 } gs_row_score;
 
 /* Where the model's logits go, or NULL: row r of the call at (row0 + r) * vocab floats. */

@@ -92,12 +92,49 @@ GS_API void gs_session_destroy(gs_session *session); /* NULL ok */
  * async-signal-safe. */
 GS_API void gs_cancel_request(void);
 
+/* ---- calibrate ---- */
+
+/* What a model is shown, and how. Zeroed is valid but for calib. */
+typedef struct gs_calibrate_options {
+    const char *calib;       /* UTF-8 text, .jsonl, or .i32 token ids */
+    const char *tokenizer;   /* file or directory; NULL: the model's own */
+    const char *calib_field; /* of a .jsonl line; NULL: the usual ones */
+    int64_t samples;         /* sequences; 0: 128 */
+    int64_t seq;             /* tokens a sequence; 0: 512 */
+    int64_t seed;            /* 0: the first ones of the file; else drawn at random */
+    int64_t skip_tokens;     /* at the start of each sequence, passed through but not counted */
+    int64_t sample_rows;     /* rows kept of each linear's input, for searches; 0: 512 */
+    const char *calib_dtype; /* operands of products: "auto" (bf16 for a 16-bit model, else f32), "f32", "bf16" */
+    const char *store;       /* activations between segments: "f32" (default) or "bf16" */
+    const char *scratch_dir; /* for what does not fit in memory; NULL: $TMPDIR or /tmp */
+} gs_calibrate_options;
+
+typedef struct gs_calibrate_result {
+    int64_t sequences, tokens, edges; /* shown; values observed */
+    int64_t spilled_bytes;            /* of activations that went to scratch files */
+    double seconds, tokens_per_second;
+    int64_t peak_rss_bytes;
+    char note[240];                   /* what a user should know, or "" */
+} gs_calibrate_result;
+
+/* Runs the calibration set through the float model, segment by segment, and writes what its linears
+ * read (extremes, moments, histograms, sample rows) to a directory that appears whole or not at all, for
+ * any number of gs_quantize. The same input gives the same bytes at any number of threads and any memory. */
+GS_API gs_status gs_calibrate(gs_session *session, const char *model, const char *statistics,
+                              const gs_calibrate_options *options, gs_calibrate_result *result,
+                              gs_error *err) GS_NODISCARD;
+/* Adds up n statistics of one model, made with the same settings. */
+GS_API gs_status gs_merge_statistics(const char *const *inputs, size_t n, const char *output,
+                                     gs_error *err) GS_NODISCARD;
+
 /* ---- quantize ---- */
 
-/* Zeroed is valid: w8a16, ascend bundle, dtype of the source. */
+/* Zeroed is valid: w8a16, ascend bundle, dtype of the source. Each member is also a key of a recipe file
+ * and a flag of the program (api/recipe.c). */
 typedef struct gs_quantize_options {
-    const char *scheme;           /* "w8a16" */
+    const char *scheme;           /* "w8a16", "w8a8" or "w8a8-dynamic" */
     const char *format;           /* "ascend" */
+    const char *target;           /* "both" (vllm-ascend and MindIE), "vllm-ascend" or "mindie" */
     const char *scale_convention; /* "ascend" (max|w|/127) or "goldenstick" (2 max|w|/255) */
     /* "f16", "bf16", "f32", or "auto": that of the source; for a float32 or block-quantized
      * source f16, or bf16 where a value does not fit f16 */
@@ -105,7 +142,22 @@ typedef struct gs_quantize_options {
     /* linears whose dotted name contains one of these stay float; NULL: {"lm_head"} */
     const char *const *blacklist;
     size_t blacklist_count;
-    uint64_t max_shard_bytes;     /* tensor bytes a file; 0: 4 GiB */
+    /* smoothing: "none", "auto" (searched for each group of linears), or a number in [0, 1]; NULL: "auto" for
+     * activations in int8 when there is calibration data, else "none" */
+    const char *alpha;
+    const char *observer;         /* range of static activations: "minmax", "percentile" or "mse" */
+    double percentile;            /* 0: 99.99 */
+    bool act_symmetric;           /* static activations; false: asymmetric */
+    bool refine;                  /* choose weight scales by the error they leave in the output */
+    /* linears that one static scale cannot serve: {"auto"} (found by their output error), {"none"}, or words
+     * in their names; NULL: {"auto"} for w8a8, else {"none"} */
+    const char *const *fallback;
+    size_t fallback_count;
+    double fallback_threshold;    /* largest output error that stays; 0: 0.1 */
+    bool sequential;              /* calibrate each segment on what the quantized ones before it give */
+    const char *stats;            /* of gs_calibrate, instead of calibration data */
+    gs_calibrate_options calibrate;
+    int64_t max_shard_size;       /* tensor bytes a file; 0: 4 GiB */
     bool dry_run;                 /* quantize and report, write nothing */
 } gs_quantize_options;
 
@@ -113,13 +165,17 @@ typedef struct gs_quantize_options {
 typedef struct gs_layer_summary {
     char *name;         /* dotted name */
     const char *scheme; /* "W8A16", or "FLOAT" when it was left alone; static text */
-    char reason[64];    /* why it was left alone, "" otherwise */
+    char reason[64];    /* why it was left alone, or treated otherwise than asked; "" otherwise */
     int64_t out_features, in_features;
     double scale_min, scale_max;
     double sqnr_db;     /* 10 log10(sum w^2 / sum (w - w')^2); infinite when exact */
     double max_error;   /* max |w - w'| */
     int64_t saturated;  /* codes at -128, or clamped */
     int64_t zero_rows;  /* output channels that are all zero */
+    double alpha;       /* of the smoothing of its input; NaN: not smoothed */
+    double input_scale, input_offset; /* static activations; 0 otherwise */
+    /* sqrt(sum (y - y')^2 / sum y^2) of its outputs over calibration rows; NaN: not measured */
+    double output_error;
 } gs_layer_summary;
 
 typedef struct gs_quantize_result {
@@ -128,6 +184,9 @@ typedef struct gs_quantize_result {
     double seconds;
     int64_t peak_rss_bytes;
     const char *dtype;            /* "float16" ...; static text */
+    /* largest change of a float logit by smoothing alone, over the largest logit; NaN: not smoothed */
+    double smoothing_change;
+    char note[240];               /* what a user should know, or "" */
     gs_layer_summary *layer;      /* one a linear, network order */
     size_t layer_count;
 } gs_quantize_result;

@@ -166,6 +166,14 @@ gs_status gs_op_input_bf16(const gs_op_call *call, int input, const uint16_t **o
     return GS_OK;
 }
 
+gs_status gs_op_scratch_take(const gs_op_call *call, size_t bytes, gs_buffer *out, gs_error *err) {
+    return gs_pool_take(&call->run->ex->pool, bytes, out, err);
+}
+
+void gs_op_scratch_give(const gs_op_call *call, gs_buffer *buffer) {
+    gs_pool_give(&call->run->ex->pool, buffer);
+}
+
 /* An input whose memory the output may take: ours, read for the last time, by this input
  * alone. -1: none. */
 static int donor(const gs_run *run, const gs_node *node) {

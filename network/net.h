@@ -55,6 +55,10 @@ typedef enum gs_op {
     X(BIAS, "bias")                 /* [out] */                                \
     X(WEIGHT_SCALE, "weight_scale") /* [out, 1] */                             \
     X(WEIGHT_OFFSET, "weight_offset")                                          \
+    X(INPUT_SCALE, "input_scale")   /* [1] */                                  \
+    X(INPUT_OFFSET, "input_offset") /* [1] */                                  \
+    X(QUANT_BIAS, "quant_bias")     /* [out] */                                \
+    X(DEQ_SCALE, "deq_scale")       /* [out] */                                \
     X(MEAN, "running_mean")                                                    \
     X(VARIANCE, "running_var")
 
@@ -70,7 +74,9 @@ enum { GS_MAX_INPUTS = 4, GS_VALUE_DIMS = 4 };
 /* How a QLINEAR computes; the name is what bundles and reports call it. */
 #define GS_SCHEME_LIST(X)                                                      \
     X(FLOAT, "FLOAT")                                                          \
-    X(W8A16, "W8A16")
+    X(W8A16, "W8A16")                                                          \
+    X(W8A8, "W8A8")                 /* static activations, per tensor */       \
+    X(W8A8_DYNAMIC, "W8A8_DYNAMIC") /* activations per token */
 
 typedef enum gs_scheme {
 #define X(name, text) GS_SCHEME_##name,
@@ -129,6 +135,8 @@ typedef struct gs_param {
     int64_t shape[GS_MAX_DIMS];
     const gs_tensor *source; /* borrowed view, or NULL */
     void *data;              /* owned bytes (gs_free), or NULL; planned but absent: both NULL */
+    /* factors of the float values, [rows] and [cols] of gs_param_matrix, owned; NULL: ones */
+    float *row_factor, *col_factor;
 } gs_param;
 
 struct gs_edge {
@@ -180,8 +188,16 @@ uint64_t gs_param_bytes(const gs_param *p);
 /* Rows [row0, row0+nrows) as f32 (rows = product of all but the last dimension), from view or
  * owned data. GS_E_INVALID for a planned param. Thread safe. */
 gs_status gs_param_read_f32(const gs_param *p, int64_t row0, int64_t nrows, float *dst, gs_error *err) GS_NODISCARD;
-gs_status gs_param_read_bf16(const gs_param *p, int64_t row0, int64_t nrows, uint16_t *dst, gs_error *err) GS_NODISCARD;
+/* The same rounded to nearest even: dtype F16 or BF16. */
+gs_status gs_param_read_16(const gs_param *p, gs_dtype dtype, int64_t row0, int64_t nrows, uint16_t *dst,
+                           gs_error *err) GS_NODISCARD;
 void gs_param_matrix(const gs_param *p, int64_t *rows, int64_t *cols);
+/* Multiplies the values, as they are read from now on, by a factor a row or a column: in f32,
+ * (value * column) * row. The source stays as it is and nothing of the param's size is allocated. A second
+ * call multiplies the factors. factor: [rows] or [cols] of gs_param_matrix (a vector is one row), finite,
+ * not zero. GS_E_INVALID for a param that is not of a float type. */
+gs_status gs_param_scale_rows(gs_param *p, const float *factor, gs_error *err) GS_NODISCARD;
+gs_status gs_param_scale_cols(gs_param *p, const float *factor, gs_error *err) GS_NODISCARD;
 gs_status gs_net_output(gs_net *net, gs_edge *edge, gs_error *err) GS_NODISCARD;
 
 /* Queries. */

@@ -49,9 +49,14 @@ gs_status gs_param_create(gs_role role, const char *name, gs_dtype dtype, int nd
                           gs_error *err) GS_NODISCARD;
 /* Puts it in its role, destroying one that was there. */
 void gs_node_param_put(gs_node *node, gs_param *param);
-/* The stored bytes, [rows, cols] row-major in logical order, or NULL when there are none or
- * the rows would have to be reordered. May be unaligned. */
+/* The stored bytes, [rows, cols] row-major in logical order, or NULL when there are none, the
+ * rows would have to be reordered, or values have factors. May be unaligned. */
 const void *gs_param_stored(const gs_param *p);
+/* values: [nrows, cols] as stored, f32; multiplied by the factors. */
+void gs_param_apply_factors(const gs_param *p, int64_t row0, int64_t nrows, float *values);
+/* gs_param_read_16 for a param with factors. */
+gs_status gs_param_read_scaled_16(const gs_param *p, gs_dtype dtype, int64_t row0, int64_t nrows,
+                                  uint16_t *dst, gs_error *err) GS_NODISCARD;
 
 /* "[32, 8, 8]"; returns buf. */
 const char *gs_shape_text(int ndim, const int64_t *shape, char *buf, size_t size);

@@ -46,6 +46,8 @@ void gs_param_destroy(gs_param *p) {
     if (!p) return;
     gs_free(p->name);
     gs_free(p->data);
+    gs_free(p->row_factor);
+    gs_free(p->col_factor);
     gs_free(p);
 }
 
@@ -115,6 +117,7 @@ void gs_param_matrix(const gs_param *p, int64_t *rows, int64_t *cols) {
 }
 
 const void *gs_param_stored(const gs_param *p) {
+    if (p->row_factor || p->col_factor) return NULL;
     if (p->source) return p->source->order == GS_ROWS_AS_STORED ? p->source->data : NULL;
     return p->data;
 }
@@ -137,12 +140,17 @@ static gs_status no_values(const gs_param *p, gs_error *err) {
 gs_status gs_param_read_f32(const gs_param *p, int64_t row0, int64_t nrows, float *dst, gs_error *err) {
     gs_tensor own;
     const gs_tensor *t = readable(p, &own);
-    return t ? gs_tensor_read_f32(t, row0, nrows, dst, err) : no_values(p, err);
+    if (!t) return no_values(p, err);
+    GS_TRY(gs_tensor_read_f32(t, row0, nrows, dst, err));
+    gs_param_apply_factors(p, row0, nrows, dst);
+    return GS_OK;
 }
 
-gs_status gs_param_read_bf16(const gs_param *p, int64_t row0, int64_t nrows, uint16_t *dst,
-                             gs_error *err) {
+gs_status gs_param_read_16(const gs_param *p, gs_dtype dtype, int64_t row0, int64_t nrows, uint16_t *dst,
+                           gs_error *err) {
     gs_tensor own;
     const gs_tensor *t = readable(p, &own);
-    return t ? gs_tensor_read_16(t, GS_BF16, row0, nrows, dst, err) : no_values(p, err);
+    if (!t) return no_values(p, err);
+    if (p->row_factor || p->col_factor) return gs_param_read_scaled_16(p, dtype, row0, nrows, dst, err);
+    return gs_tensor_read_16(t, dtype, row0, nrows, dst, err);
 }

@@ -23,6 +23,10 @@ void gs_summary_clear(gs_summary *s) {
     *s = (gs_summary){0};
 }
 
+gs_status gs_comp_algo_decide(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) {
+    return algo->class->decide ? algo->class->decide(algo, cx, net, err) : GS_OK;
+}
+
 gs_status gs_comp_algo_apply(gs_comp_algo *algo, gs_net *net, gs_error *err) {
     return algo->class->apply(algo, net, err);
 }

@@ -2,6 +2,8 @@
  * quantization-aware training, pruning. An algorithm is a set of rewrites on a net; it never
  * knows which family the net came from, nor which bundle it will end in.
  *
+ *     decide     looks at a float segment, and at what calibration learned about it, and settles what is to
+ *                become of it; the net is not changed. NULL for an algorithm that has nothing to find out.
  *     apply      changes the structure: which nodes become what, new params planned without
  *                bytes. Cheap; may be called on a net whose params are only views.
  *     callbacks  what the algorithm wants to see while activations or training steps stream
@@ -10,7 +12,8 @@
  *     summary    what was done to each layer, in the order it was done.
  *     save switches  whether and where the result is to be written.
  *
- * apply and convert are called for each segment in turn, on the same net object; state between
+ * decide is called once for each segment, before its first apply. apply and convert are called for each segment
+ * in turn, on the same net object, and may be called again on a fresh one; state between
  * them belongs to the algorithm. (Golden Stick's CompAlgo, reduced to what a streaming walk
  * needs.) Threads: one net at a time; convert works on the context's team.
  */
@@ -39,6 +42,7 @@ typedef struct gs_comp_algo gs_comp_algo;
 
 typedef struct gs_comp_algo_class {
     const char *name; /* "RoundToNearest" */
+    gs_status (*decide)(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err); /* or NULL */
     gs_status (*apply)(gs_comp_algo *algo, gs_net *net, gs_error *err);
     const gs_algo_callbacks *(*callbacks)(gs_comp_algo *algo); /* or NULL */
     gs_status (*convert)(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err);
@@ -55,6 +59,7 @@ struct gs_comp_algo {
     void *drop_ctx;
 };
 
+gs_status gs_comp_algo_decide(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) GS_NODISCARD;
 gs_status gs_comp_algo_apply(gs_comp_algo *algo, gs_net *net, gs_error *err) GS_NODISCARD;
 const gs_algo_callbacks *gs_comp_algo_callbacks(gs_comp_algo *algo);
 gs_status gs_comp_algo_convert(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) GS_NODISCARD;

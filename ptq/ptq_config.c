@@ -17,6 +17,19 @@ gs_ptq_config gs_ptq_config_w8a16(void) {
     };
 }
 
+gs_ptq_config gs_ptq_config_w8a8(bool per_token) {
+    gs_ptq_config c = gs_ptq_config_w8a16();
+    c.act_quant_dtype = GS_QUANT_INT8;
+    c.act_quant_granularity = per_token ? GS_PER_TOKEN : GS_PER_TENSOR;
+    return c;
+}
+
+gs_scheme gs_ptq_config_scheme(const gs_ptq_config *c) {
+    if (c->weight_quant_dtype == GS_QUANT_NONE) return GS_SCHEME_FLOAT;
+    if (c->act_quant_dtype == GS_QUANT_NONE) return GS_SCHEME_W8A16;
+    return c->act_quant_granularity == GS_PER_TOKEN ? GS_SCHEME_W8A8_DYNAMIC : GS_SCHEME_W8A8;
+}
+
 const char *gs_ptq_config_tag(const gs_ptq_config *c) {
     static const char *const tag[3][2][2] = {
         {{"float", "C8"}, {"A8", "A8C8"}},

@@ -53,6 +53,10 @@ struct gs_ptq_config {
 gs_ptq_config gs_ptq_config_w8a16(void);
 /* Legality matrix, of this config and of every policy's. GS_E_INVALID names the rule. */
 gs_status gs_ptq_config_check(const gs_ptq_config *c, gs_error *err) GS_NODISCARD;
+/* int8 weights and activations, per tensor (W8A8) or per token (W8A8_DYNAMIC). */
+gs_ptq_config gs_ptq_config_w8a8(bool per_token);
+/* What a linear becomes under this config: FLOAT, W8A16, W8A8 or W8A8_DYNAMIC. */
+gs_scheme gs_ptq_config_scheme(const gs_ptq_config *c);
 /* "A16W8", "A8W8", "A16W4", "C8" ...: Golden Stick's tag. Static text. */
 const char *gs_ptq_config_tag(const gs_ptq_config *c);
 

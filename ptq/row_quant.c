@@ -1,14 +1,13 @@
 #include <ptq/row_quant.h>
 
-#include <base/half.h>
 #include <kernels/kernels.h>
+#include <ptq/act_quant.h>
 
 #include <math.h>
 
+/* f16 holds normal scales within 2^-11, which moves no code by more than 1/16: they are left alone. */
 static float round_to(gs_dtype compute, float s) {
-    if (compute == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(s));
-    /* the last bit of an f16 subnormal is 2^-24 */
-    if (compute == GS_F16 && s < 0x1p-14f) return ceilf(s * 0x1p24f) * 0x1p-24f;
+    if (compute == GS_BF16 || (compute == GS_F16 && s < 0x1p-14f)) return gs_round_scale(compute, s);
     return s;
 }
 
@@ -40,12 +39,42 @@ static void measure(int64_t n, const float *w, const int8_t *q, float scale, con
     stats->saturated += saturated;
 }
 
-bool gs_row_quantize(gs_scale_convention convention, gs_dtype compute, int64_t n, const float *w,
-                     int8_t *q, float *scale, float *scratch, gs_row_stats *stats) {
+/* Expected square error of the output with row scale s. */
+static double output_error(const gs_kernels *k, int64_t n, const float *w, const float *importance, float s,
+                           int8_t *q, float *back) {
+    double sum = 0;
+    k->quantize_s8(n, w, s, q);
+    k->dequantize_s8(n, q, s, 0.0f, back);
+    for (int64_t i = 0; i < n; i++) {
+        double e = (double)w[i] - (double)back[i];
+        sum += (double)importance[i] * e * e;
+    }
+    return sum;
+}
+
+static float best_scale(const gs_row_rule *rule, const gs_kernels *k, int64_t n, const float *w, float m,
+                        int8_t *q, float *back) {
+    enum { STEPS = 40, PER_UNIT = 200 };
+    float best = gs_row_scale(rule->convention, rule->compute, m);
+    double least = output_error(k, n, w, rule->importance, best, q, back);
+    for (int i = 1; i <= STEPS && m > 0; i++) {
+        float s = gs_row_scale(rule->convention, rule->compute, m * ((float)(PER_UNIT - i) / PER_UNIT));
+        double error = output_error(k, n, w, rule->importance, s, q, back);
+        if (error < least) {
+            least = error;
+            best = s;
+        }
+    }
+    return best;
+}
+
+bool gs_row_quantize(const gs_row_rule *rule, int64_t n, const float *w, int8_t *q, float *scale,
+                     float *scratch, gs_row_stats *stats) {
     const gs_kernels *k = gs_kernels_get();
     float m = k->absmax_f32(n, w);
     if (!isfinite(m)) return false;
-    float s = gs_row_scale(convention, compute, m);
+    float s = rule->importance ? best_scale(rule, k, n, w, m, q, scratch)
+                               : gs_row_scale(rule->convention, rule->compute, m);
     k->quantize_s8(n, w, s, q);
     k->dequantize_s8(n, q, s, 0.0f, scratch);
     measure(n, w, q, s, scratch, stats);

@@ -35,6 +35,13 @@ static gs_status forward(const gs_op_call *call, gs_error *err) {
                             call->batch->starts, call->in[0], call->in[1], call->in[2], call->out, err);
 }
 
+/* A query head's output mixes the values of the key-value head it shares. */
+static int64_t value_channel(const gs_node *node, int64_t channel) {
+    int64_t dim = node->attr.attention.head_dim;
+    int64_t share = node->attr.attention.heads / node->attr.attention.kv_heads;
+    return channel / dim / share * dim + channel % dim;
+}
+
 static void describe(const gs_attr *attr, gs_strbuf *out) {
     gs_strbuf_printf(out, " heads %lld/%lld head_dim %lld scale %g", (long long)attr->attention.heads,
                      (long long)attr->attention.kv_heads, (long long)attr->attention.head_dim,
@@ -46,5 +53,8 @@ static void describe(const gs_attr *attr, gs_strbuf *out) {
 const gs_op_class gs_op_class_ATTENTION = {
     .infer = infer,
     .forward = forward,
+    .scaling = GS_SCALED_BY_INPUT,
+    .scale_input = 2,
+    .scale_source = value_channel,
     .describe = describe,
 };

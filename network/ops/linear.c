@@ -23,7 +23,7 @@ typedef struct read_job {
 
 static gs_status read_block(const read_job *j, int64_t begin, int64_t end, gs_error *err) {
     if (j->type == GS_GEMM_BF16)
-        return gs_param_read_bf16(j->weight, begin, end - begin, (uint16_t *)j->rows + begin * j->cols, err);
+        return gs_param_read_16(j->weight, GS_BF16, begin, end - begin, (uint16_t *)j->rows + begin * j->cols, err);
     return gs_param_read_f32(j->weight, begin, end - begin, (float *)j->rows + begin * j->cols, err);
 }
 
@@ -64,11 +64,16 @@ static gs_status prepare(const gs_op_env *env, gs_node *node, gs_error *err) {
     return GS_OK;
 }
 
+static gs_status forward(const gs_op_call *call, gs_error *err) {
+    return gs_packed_linear_run(call->node->prepared, call, err);
+}
+
 const gs_op_class gs_op_class_LINEAR = {
     .required = GS_ROLE_BIT(GS_ROLE_WEIGHT),
     .optional = GS_ROLE_BIT(GS_ROLE_BIAS),
     .infer = gs_packed_linear_infer,
     .prepare = prepare,
-    .forward = gs_packed_linear_forward,
+    .forward = forward,
     .release = gs_packed_linear_release,
+    .scaling = GS_SCALED_BY_PARAMS,
 };

@@ -7,6 +7,7 @@
 #define GS_NETWORK_OPS_OP_H
 
 #include <kernels/kernels.h>
+#include <network/buffers.h>
 #include <network/exec.h>
 
 #define GS_ROLE_BIT(role) (1u << (unsigned)(role))
@@ -32,6 +33,13 @@ typedef struct gs_op_call {
     struct gs_run *run;
 } gs_op_call;
 
+/* How factors on the channels of an op's output can be made (network/scaling.h). */
+typedef enum gs_scaling {
+    GS_SCALED_BY_NOTHING,
+    GS_SCALED_BY_PARAMS, /* rows of the weight (a vector's elements) and the bias */
+    GS_SCALED_BY_INPUT   /* channels of input `scale_input` */
+} gs_scaling;
+
 typedef struct gs_op_class {
     unsigned required, optional; /* roles, as GS_ROLE_BITs */
     unsigned in_place;           /* bit i: out may be in[i] */
@@ -45,6 +53,10 @@ typedef struct gs_op_class {
     /* backward goes here: the gradient of the output in, those of the inputs and of the params
      * out, with the inputs' values at hand; NULL where an operation has none. */
     void (*release)(void *prepared);
+    gs_scaling scaling;
+    int scale_input;
+    /* The channel of that input behind an output channel; NULL: the same. */
+    int64_t (*scale_source)(const gs_node *node, int64_t channel);
     /* Appends " name value" for each attribute that matters; may be NULL. */
     void (*describe)(const gs_attr *attr, gs_strbuf *out);
 } gs_op_class;
@@ -90,6 +102,9 @@ void gs_op_for_elements(const gs_op_call *call, gs_team_for_fn *fn);
 int64_t gs_op_width(const gs_edge *edge);
 /* The bf16 copy of an input, [rows, dims]: made on first use, kept as long as the value. */
 gs_status gs_op_input_bf16(const gs_op_call *call, int input, const uint16_t **out, gs_error *err) GS_NODISCARD;
+/* Working memory of a call, uninitialised, kept for later calls; give it back empty or not. */
+gs_status gs_op_scratch_take(const gs_op_call *call, size_t bytes, gs_buffer *out, gs_error *err) GS_NODISCARD;
+void gs_op_scratch_give(const gs_op_call *call, gs_buffer *buffer);
 /* Position-dependent operations need sequences. */
 gs_status gs_op_check_sequences(const gs_op_call *call, gs_error *err) GS_NODISCARD;
 

@@ -63,18 +63,21 @@ gs_status gs_packed_linear_create(const gs_op_env *env, const gs_node *node, gs_
     return GS_OK;
 }
 
+typedef struct bias_job {
+    const gs_packed_linear *p;
+    const gs_op_call *call;
+} bias_job;
+
 static void add_bias(void *ctx, int64_t begin, int64_t end, int worker) {
     (void)worker;
-    const gs_op_call *call = ctx;
-    const gs_packed_linear *p = call->node->prepared;
+    const bias_job *j = ctx;
     for (int64_t r = begin; r < end; r++) {
-        float *y = call->out + r * p->out;
-        call->env->kernels->add_f32(p->out, y, p->bias, y);
+        float *y = j->call->out + r * j->p->out;
+        j->call->env->kernels->add_f32(j->p->out, y, j->p->bias, y);
     }
 }
 
-gs_status gs_packed_linear_forward(const gs_op_call *call, gs_error *err) {
-    const gs_packed_linear *p = call->node->prepared;
+gs_status gs_packed_linear_run(const gs_packed_linear *p, const gs_op_call *call, gs_error *err) {
     const void *x = call->in[0];
     const uint16_t *half;
     if (call->env->type == GS_GEMM_BF16) {
@@ -82,6 +85,7 @@ gs_status gs_packed_linear_forward(const gs_op_call *call, gs_error *err) {
         x = half;
     }
     GS_TRY(gs_gemm_run(call->env->team, p->weight, call->batch->rows, x, p->in, call->out, p->out, err));
-    if (p->bias) gs_op_for_rows(call, add_bias);
+    bias_job j = {p, call};
+    if (p->bias) gs_team_for(call->env->team, call->batch->rows, GS_OP_ROWS, add_bias, &j);
     return GS_OK;
 }

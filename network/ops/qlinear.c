@@ -1,56 +1,92 @@
-/* A linear with a quantized weight, computed as its consumer does.
+/* A linear with a quantized weight, computed as its consumer does (ascend-bundles.md 3.5): the
+ * consumer holds scales and offsets in its compute dtype T, so they are rounded to it first.
  *
- * W8A16: the consumer holds scale and offset in its compute dtype, so they are rounded to it
- * first; then w = (q + o) * s in f32, one rounding each, and for bf16 products w is rounded once
- * more. Activations stay float. */
+ * W8A16: w = (q + o) * s in f32, one rounding each, and for bf16 products w is rounded once more.
+ * Activations stay float.
+ * W8A8: r = T(1/s), xq = clamp(rne(x*r + o)); y = T((sum xq wq + quant_bias) * deq_scale).
+ * W8A8_DYNAMIC: s_t = max|x_t| / 127, xq = rne(x / s_t); y = T(sum xq wq * s_w * s_t + bias). */
 #include <network/net_private.h>
-#include <network/ops/packed_linear.h>
+#include <network/ops/qlinear.h>
 
 #include <base/half.h>
 #include <base/mem.h>
 
 #include <math.h>
 
-static gs_status check_channel(const gs_node *node, gs_role role, int64_t n, gs_error *err) {
+typedef struct state {
+    gs_packed_linear *packed; /* W8A16, else NULL */
+    gs_int8_linear *int8;
+} state;
+
+static gs_status wrong(const gs_node *node, gs_role role, const char *want, int64_t n, gs_error *err) {
     const gs_param *p = node->param[role];
     char text[256];
-    if (!p) return GS_OK;
-    bool fits = (p->ndim == 1 || (p->ndim == 2 && p->shape[1] == 1)) && p->shape[0] == n &&
-                gs_dtype_is_float(p->dtype);
-    if (fits) return GS_OK;
-    return GS_FAIL(err, GS_E_INVALID, "%s %s%s is not float [%lld, 1]", gs_role_name(role),
-                   gs_dtype_name(p->dtype), gs_shape_text(p->ndim, p->shape, text, sizeof text),
-                   (long long)n);
+    return GS_FAIL(err, GS_E_INVALID, "%s %s%s is not %s [%lld]", gs_role_name(role), gs_dtype_name(p->dtype),
+                   gs_shape_text(p->ndim, p->shape, text, sizeof text), want, (long long)n);
+}
+
+/* [n] or [n, 1] of a float type. */
+static gs_status check_channel(const gs_node *node, gs_role role, int64_t n, gs_error *err) {
+    const gs_param *p = node->param[role];
+    bool fits = !p || ((p->ndim == 1 || (p->ndim == 2 && p->shape[1] == 1)) && p->shape[0] == n &&
+                       gs_dtype_is_float(p->dtype));
+    return fits ? GS_OK : wrong(node, role, "float", n, err);
+}
+
+static gs_status check_static(const gs_node *node, int64_t n, gs_error *err) {
+    const gs_param *bias = node->param[GS_ROLE_QUANT_BIAS], *deq = node->param[GS_ROLE_DEQ_SCALE];
+    GS_TRY(check_channel(node, GS_ROLE_INPUT_SCALE, 1, err));
+    GS_TRY(check_channel(node, GS_ROLE_INPUT_OFFSET, 1, err));
+    if (bias->ndim != 1 || bias->shape[0] != n || bias->dtype != GS_I32)
+        return wrong(node, GS_ROLE_QUANT_BIAS, "I32", n, err);
+    if (deq->ndim != 1 || deq->shape[0] != n || (deq->dtype != GS_F32 && deq->dtype != GS_I64))
+        return wrong(node, GS_ROLE_DEQ_SCALE, "F32 or I64", n, err);
+    return GS_OK;
+}
+
+static gs_status check_roles(const gs_node *node, gs_error *err) {
+    static const unsigned needed[GS_SCHEME_COUNT] = {
+        [GS_SCHEME_W8A16] = GS_ROLE_BIT(GS_ROLE_WEIGHT_SCALE),
+        [GS_SCHEME_W8A8] = GS_ROLE_BIT(GS_ROLE_INPUT_SCALE) | GS_ROLE_BIT(GS_ROLE_INPUT_OFFSET) |
+                           GS_ROLE_BIT(GS_ROLE_QUANT_BIAS) | GS_ROLE_BIT(GS_ROLE_DEQ_SCALE),
+        [GS_SCHEME_W8A8_DYNAMIC] = GS_ROLE_BIT(GS_ROLE_WEIGHT_SCALE),
+    };
+    gs_scheme scheme = node->attr.quant.scheme;
+    if ((unsigned)scheme >= GS_SCHEME_COUNT || !needed[scheme])
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "scheme %s", gs_scheme_name(scheme));
+    for (int r = 0; r < GS_ROLE_COUNT; r++)
+        if ((needed[scheme] >> r & 1u) && !node->param[r])
+            return GS_FAIL(err, GS_E_INVALID, "%s has no %s", gs_scheme_name(scheme), gs_role_name((gs_role)r));
+    return GS_OK;
 }
 
 static gs_status infer(const gs_node *node, gs_dims *out, gs_error *err) {
     const gs_param *w = node->param[GS_ROLE_WEIGHT];
     gs_dtype compute = node->attr.quant.compute;
     GS_TRY(gs_packed_linear_infer(node, out, err));
-    if (node->attr.quant.scheme != GS_SCHEME_W8A16)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "scheme %s", gs_scheme_name(node->attr.quant.scheme));
+    GS_TRY(check_roles(node, err));
     if (compute != GS_F32 && compute != GS_F16 && compute != GS_BF16)
         return GS_FAIL(err, GS_E_INVALID, "a compute dtype of %s", gs_dtype_name(compute));
     if (w->dtype != GS_I8)
         return GS_FAIL(err, GS_E_INVALID, "weight is %s, not I8", gs_dtype_name(w->dtype));
     GS_TRY(check_channel(node, GS_ROLE_WEIGHT_SCALE, w->shape[0], err));
-    return check_channel(node, GS_ROLE_WEIGHT_OFFSET, w->shape[0], err);
+    GS_TRY(check_channel(node, GS_ROLE_WEIGHT_OFFSET, w->shape[0], err));
+    return node->attr.quant.scheme == GS_SCHEME_W8A8 ? check_static(node, w->shape[0], err) : GS_OK;
 }
 
-static float rounded_to(gs_dtype compute, float x) {
+float gs_qlinear_round(gs_dtype compute, float x) {
     if (compute == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(x));
     if (compute == GS_F16) return gs_f16_to_f32(gs_f32_to_f16(x));
     return x;
 }
 
-/* [n] values of a param in the compute dtype; `positive`: scales. */
-static gs_status read_channel(const gs_op_env *env, const gs_node *node, gs_role role, bool positive,
-                              float **out, gs_error *err) {
+gs_status gs_qlinear_read(const gs_op_env *env, const gs_node *node, gs_role role, bool positive, float **out,
+                          gs_error *err) {
     const gs_param *p = node->param[role];
     gs_dtype compute = node->attr.quant.compute;
     GS_TRY(gs_op_read(env, p, out, err));
     for (int64_t i = 0; i < p->shape[0]; i++) {
-        float x = rounded_to(compute, (*out)[i]);
+        float x = gs_qlinear_round(compute, (*out)[i]);
         if (isfinite(x) && (!positive || x > 0)) {
             (*out)[i] = x;
             continue;
@@ -64,67 +100,30 @@ static gs_status read_channel(const gs_op_env *env, const gs_node *node, gs_role
     return GS_OK;
 }
 
-typedef struct dequantize_job {
-    const gs_op_env *env;
-    int64_t cols;
-    const int8_t *codes;
-    const float *scale, *offset; /* offset NULL: 0 */
-    void *rows;
-    float *scratch; /* [workers, cols], for bf16 */
-} dequantize_job;
-
-static void dequantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
-    const dequantize_job *j = ctx;
-    const gs_kernels *k = j->env->kernels;
-    for (int64_t r = begin; r < end; r++) {
-        const int8_t *q = j->codes + r * j->cols;
-        float offset = j->offset ? j->offset[r] : 0.0f;
-        if (j->env->type == GS_GEMM_BF16) {
-            float *row = j->scratch + worker * j->cols;
-            k->dequantize_s8(j->cols, q, j->scale[r], offset, row);
-            k->convert_f32_bf16(j->cols, row, (uint16_t *)j->rows + r * j->cols);
-        } else {
-            k->dequantize_s8(j->cols, q, j->scale[r], offset, (float *)j->rows + r * j->cols);
-        }
-    }
-}
-
-static gs_status dequantize(dequantize_job *j, const gs_param *w, gs_error *err) {
-    size_t bytes;
-    j->codes = gs_param_stored(w);
-    j->cols = w->shape[1];
-    if (!j->codes) return GS_FAIL(err, GS_E_INVALID, "weight '%s' has no values, or reordered ones", w->name);
-    if (!gs_mul_size((size_t)gs_team_size(j->env->team) * sizeof(float), (size_t)j->cols, &bytes))
-        return gs_error_nomem(err, SIZE_MAX);
-    GS_TRY(gs_weight_rows_alloc(j->env, w, &j->rows, err));
-    if (j->env->type == GS_GEMM_BF16 && !(j->scratch = gs_alloc(bytes))) {
-        gs_free(j->rows);
-        return gs_error_nomem(err, bytes);
-    }
-    gs_team_for(j->env->team, w->shape[0], GS_OP_ROWS, dequantize_rows, j);
-    gs_free(j->scratch);
-    return GS_OK;
+static void release(void *prepared) {
+    state *s = prepared;
+    if (s->packed) gs_packed_linear_release(s->packed);
+    gs_int8_linear_release(s->int8);
+    gs_free(s);
 }
 
 static gs_status prepare(const gs_op_env *env, gs_node *node, gs_error *err) {
-    const gs_param *w = node->param[GS_ROLE_WEIGHT];
-    float *scale = NULL, *offset = NULL;
-    dequantize_job j = {.env = env};
-    gs_packed_linear *packed;
-    gs_status status = read_channel(env, node, GS_ROLE_WEIGHT_SCALE, true, &scale, err);
-    if (status == GS_OK && node->param[GS_ROLE_WEIGHT_OFFSET])
-        status = read_channel(env, node, GS_ROLE_WEIGHT_OFFSET, false, &offset, err);
-    j.scale = scale;
-    j.offset = offset;
-    if (status == GS_OK) status = dequantize(&j, w, err);
-    gs_free(scale);
-    gs_free(offset);
-    GS_TRY(status);
-    gs_op_dropped(env, w);
-    gs_weight_rows rows = {.data = j.rows, .own = j.rows};
-    GS_TRY(gs_packed_linear_create(env, node, rows, NULL, &packed, err));
-    node->prepared = packed;
+    state *s = gs_calloc(1, sizeof *s);
+    if (!s) return gs_error_nomem(err, sizeof *s);
+    gs_status status = node->attr.quant.scheme == GS_SCHEME_W8A16
+                           ? gs_qlinear_w8a16_prepare(env, node, &s->packed, err)
+                           : gs_int8_linear_create(env, node, &s->int8, err);
+    if (status != GS_OK) {
+        gs_free(s);
+        return status;
+    }
+    node->prepared = s;
     return GS_OK;
+}
+
+static gs_status forward(const gs_op_call *call, gs_error *err) {
+    const state *s = call->node->prepared;
+    return s->packed ? gs_packed_linear_run(s->packed, call, err) : gs_int8_linear_run(s->int8, call, err);
 }
 
 static void describe(const gs_attr *attr, gs_strbuf *out) {
@@ -133,11 +132,13 @@ static void describe(const gs_attr *attr, gs_strbuf *out) {
 }
 
 const gs_op_class gs_op_class_QLINEAR = {
-    .required = GS_ROLE_BIT(GS_ROLE_WEIGHT) | GS_ROLE_BIT(GS_ROLE_WEIGHT_SCALE),
-    .optional = GS_ROLE_BIT(GS_ROLE_WEIGHT_OFFSET) | GS_ROLE_BIT(GS_ROLE_BIAS),
+    .required = GS_ROLE_BIT(GS_ROLE_WEIGHT),
+    .optional = GS_ROLE_BIT(GS_ROLE_WEIGHT_SCALE) | GS_ROLE_BIT(GS_ROLE_WEIGHT_OFFSET) |
+                GS_ROLE_BIT(GS_ROLE_INPUT_SCALE) | GS_ROLE_BIT(GS_ROLE_INPUT_OFFSET) |
+                GS_ROLE_BIT(GS_ROLE_QUANT_BIAS) | GS_ROLE_BIT(GS_ROLE_DEQ_SCALE) | GS_ROLE_BIT(GS_ROLE_BIAS),
     .infer = infer,
     .prepare = prepare,
-    .forward = gs_packed_linear_forward,
-    .release = gs_packed_linear_release,
+    .forward = forward,
+    .release = release,
     .describe = describe,
 };

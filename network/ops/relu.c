@@ -16,4 +16,5 @@ const gs_op_class gs_op_class_RELU = {
     .in_place = 1,
     .infer = gs_op_infer_same,
     .forward = forward,
+    .scaling = GS_SCALED_BY_INPUT, /* by positive factors */
 };

@@ -47,5 +47,6 @@ const gs_op_class gs_op_class_RMSNORM = {
     .prepare = prepare,
     .forward = forward,
     .release = gs_free,
+    .scaling = GS_SCALED_BY_PARAMS,
     .describe = describe,
 };

@@ -21,4 +21,6 @@ const gs_op_class gs_op_class_SWIGLU = {
     .in_place = 3,
     .infer = gs_op_infer_pair,
     .forward = forward,
+    .scaling = GS_SCALED_BY_INPUT,
+    .scale_input = 1, /* linear in up, not in gate */
 };

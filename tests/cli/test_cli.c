@@ -180,6 +180,58 @@ static void wrong_usage_exits_with_2(void **state) {
     end(&f);
 }
 
+/* The manifest's recipe of a bundle, made with `arguments` behind the model and the output. */
+static cJSON *recipe_of(const fixture *f, const char *arguments) {
+    char path[1200], command[1200];
+    gs_error err = {0};
+    cJSON *json, *recipe;
+    if (gstick("quantize '%s' -o '%s' %s", f->model, f->bundle, arguments)->code != 0) fail_msg("%s", last.err);
+    snprintf(path, sizeof path, "%s/gstick_manifest.json", f->bundle);
+    assert_ok(gs_json_load(path, 1 << 20, &json, &err), &err);
+    recipe = cJSON_DetachItemFromObject(json, "recipe");
+    cJSON_Delete(json);
+    snprintf(command, sizeof command, "rm -r '%s'", f->bundle);
+    assert_int_equal(system(command), 0);
+    return recipe;
+}
+
+static const char *recipe_word(const cJSON *recipe, const char *key) {
+    const cJSON *item = gs_json_get(recipe, key);
+    return cJSON_IsString(item) ? item->valuestring : cJSON_IsArray(item) && item->child ? item->child->valuestring : "";
+}
+
+static void flags_win_over_a_recipe_and_the_manifest_reads_back_as_one(void **state) {
+    (void)state;
+    fixture f;
+    char arguments[2400];
+    begin(&f);
+    tiny_text(f.model, "tokenizer_config.json", "{}");
+    tiny_text(f.model, "r.json", "{\"dtype\": \"bf16\", \"scale_convention\": \"goldenstick\", \"blacklist\": [\"up_proj\"]}");
+    snprintf(arguments, sizeof arguments, "--dtype f16 --recipe '%s/r.json' --blacklist k_proj,lm_head --max-shard-size 1M", f.model);
+    cJSON *recipe = recipe_of(&f, arguments);
+    assert_string_equal(recipe_word(recipe, "scheme"), "w8a16");
+    assert_string_equal(recipe_word(recipe, "format"), "ascend");
+    assert_string_equal(recipe_word(recipe, "dtype"), "f16");
+    assert_string_equal(recipe_word(recipe, "scale_convention"), "goldenstick");
+    assert_string_equal(recipe_word(recipe, "blacklist"), "k_proj");
+    assert_int_equal(cJSON_GetArraySize(gs_json_get(recipe, "blacklist")), 2);
+    assert_true(number(recipe, "max_shard_size") == 1 << 20);
+    char *text = cJSON_PrintUnformatted(recipe);
+    tiny_text(f.model, "r.json", text);
+    snprintf(arguments, sizeof arguments, "--recipe '%s/r.json'", f.model);
+    cJSON *again = recipe_of(&f, arguments);
+    assert_true(cJSON_Compare(recipe, again, true));
+    cJSON_free(text);
+    cJSON_Delete(recipe);
+    cJSON_Delete(again);
+    tiny_text(f.model, "r.json", "{\"dtpe\": \"bf16\"}");
+    assert_refused(gstick("quantize '%s' -o '%s' --recipe '%s/r.json'", f.model, f.bundle, f.model), 2, "r.json: unknown key \"dtpe\"");
+    assert_non_null(strstr(last.err, "did you mean \"dtype\""));
+    assert_refused(gstick("quantize '%s' -o '%s' --recipe '%s/none.json'", f.model, f.bundle, f.model), 3, "none.json");
+    assert_no_output(&f);
+    end(&f);
+}
+
 static void bad_output_places_exit_as_documented(void **state) {
     (void)state;
     fixture f;
@@ -354,6 +406,7 @@ int main(void) {
         cmocka_unit_test(the_main_job_from_model_to_measured_bundle),
         cmocka_unit_test(the_weights_file_has_the_same_bytes_everywhere),
         cmocka_unit_test(wrong_usage_exits_with_2),
+        cmocka_unit_test(flags_win_over_a_recipe_and_the_manifest_reads_back_as_one),
         cmocka_unit_test(bad_output_places_exit_as_documented),
         cmocka_unit_test(a_directory_that_cannot_be_written_exits_with_5),
         cmocka_unit_test(a_write_that_fails_leaves_nothing),

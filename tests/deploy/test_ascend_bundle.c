@@ -151,7 +151,7 @@ static void shards_hold_the_same_tensors_as_one_file(void **state) {
     begin(&f, &tiny_default);
     char sharded[1400];
     path_of(sharded, f.root, "sharded");
-    gs_quantize_options o = {.max_shard_bytes = 8000};
+    gs_quantize_options o = {.max_shard_size = 8000};
     assert_ok(quantize(f.model, f.bundle, NULL, &err), &err);
     assert_ok(quantize(f.model, sharded, &o, &err), &err);
         gs_shards *one = weights(f.bundle), *many = weights(sharded);

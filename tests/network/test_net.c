@@ -278,7 +278,7 @@ static void a_param_is_read_back(void **state) {
     assert_int_equal(gs_param_bytes(p), 24);
     assert_ok(gs_param_read_f32(p, 0, 3, back, &err), &err);
     assert_memory_equal(back, values, sizeof values);
-    assert_ok(gs_param_read_bf16(p, 1, 2, half, &err), &err);
+    assert_ok(gs_param_read_16(p, GS_BF16, 1, 2, half, &err), &err);
     for (int i = 0; i < 4; i++) assert_int_equal(half[i], gs_f32_to_bf16(values[2 + i]));
     assert_fails(gs_param_read_f32(p, 2, 2, back, &err), GS_E_INVALID, &err);
 
@@ -308,7 +308,7 @@ static void a_planned_param_has_no_values_until_it_is_allocated(void **state) {
     gs_param *p = node->param[GS_ROLE_WEIGHT];
     assert_ok(gs_net_infer(net, &err), &err); /* shapes suffice */
     assert_fails(gs_param_read_f32(p, 0, 3, back, &err), GS_E_INVALID, &err);
-    assert_fails(gs_param_read_bf16(p, 0, 1, (uint16_t *)back, &err), GS_E_INVALID, &err);
+    assert_fails(gs_param_read_16(p, GS_BF16, 0, 1, (uint16_t *)back, &err), GS_E_INVALID, &err);
     assert_ok(gs_param_allocate(p, &err), &err);
     void *data = p->data;
     assert_non_null(data);

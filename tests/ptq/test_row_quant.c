@@ -45,7 +45,7 @@ static void codes_round_half_to_even_and_saturate(void **state) {
     int8_t q[N];
     float scale, scratch[N];
     gs_row_stats stats = {0};
-    assert_true(gs_row_quantize(GS_SCALE_ASCEND, GS_F32, N, w, q, &scale, scratch, &stats));
+    assert_true(gs_row_quantize(&(gs_row_rule){GS_SCALE_ASCEND, GS_F32, NULL}, N, w, q, &scale, scratch, &stats));
     assert_true(scale == 1.0f);
     assert_memory_equal(q, want, sizeof want);
     assert_int_equal(stats.rows, 1);
@@ -54,7 +54,7 @@ static void codes_round_half_to_even_and_saturate(void **state) {
     const float pair[] = {3.0f, -3.0f};
     int8_t two[2];
     stats = (gs_row_stats){0};
-    assert_true(gs_row_quantize(GS_SCALE_GOLDENSTICK, GS_F32, 2, pair, two, &scale, scratch, &stats));
+    assert_true(gs_row_quantize(&(gs_row_rule){GS_SCALE_GOLDENSTICK, GS_F32, NULL}, 2, pair, two, &scale, scratch, &stats));
     assert_int_equal(two[0], 127);
     assert_int_equal(two[1], -128);
     assert_int_equal(stats.saturated, 1);
@@ -66,7 +66,7 @@ static void a_zero_row_has_zero_codes_and_a_usable_scale(void **state) {
     int8_t q[5] = {1, 1, 1, 1, 1};
     float scale = 0, scratch[5];
     gs_row_stats stats = {0};
-    assert_true(gs_row_quantize(GS_SCALE_ASCEND, GS_F16, 5, w, q, &scale, scratch, &stats));
+    assert_true(gs_row_quantize(&(gs_row_rule){GS_SCALE_ASCEND, GS_F16, NULL}, 5, w, q, &scale, scratch, &stats));
     for (int i = 0; i < 5; i++) assert_int_equal(q[i], 0);
     assert_true(scale == 0x1p-23f);
     assert_int_equal(stats.zero_rows, 1);
@@ -79,7 +79,7 @@ static void nan_and_infinity_are_refused(void **state) {
         float w[4] = {1, 2, bad[i], 3}, scale = 7, scratch[4];
         int8_t q[4] = {9, 9, 9, 9};
         gs_row_stats stats = {0};
-        assert_false(gs_row_quantize(GS_SCALE_ASCEND, GS_F32, 4, w, q, &scale, scratch, &stats));
+        assert_false(gs_row_quantize(&(gs_row_rule){GS_SCALE_ASCEND, GS_F32, NULL}, 4, w, q, &scale, scratch, &stats));
         assert_int_equal(q[0], 9);
         assert_true(scale == 7);
     }
@@ -97,7 +97,7 @@ static void the_error_is_at_most_half_a_step(void **state) {
         float size = ldexpf(1.0f, (int)(gs_test_rand(&seed) % 30) - 15);
         for (int i = 0; i < N; i++) w[i] = size * gs_test_randf(&seed);
         gs_row_stats stats = {0};
-        assert_true(gs_row_quantize(GS_SCALE_ASCEND, compute[round % 3], N, w, q, &scale, scratch, &stats));
+        assert_true(gs_row_quantize(&(gs_row_rule){GS_SCALE_ASCEND, compute[round % 3], NULL}, N, w, q, &scale, scratch, &stats));
         for (int i = 0; i < N; i++) {
             double error = fabs((double)w[i] - (double)q[i] * (double)scale);
             /* the f32 quotient is off by 2^-24 of itself, at most 127 */
@@ -134,7 +134,7 @@ static void compare_with_golden_stick(const gs_safetensors *st, const char *stem
     for (int64_t r = 0; r < rows && !all_constant; r++) {
         gs_row_stats stats = {0};
         assert_ok(gs_tensor_read_f32(w, r, 1, x, &err), &err);
-        assert_true(gs_row_quantize(GS_SCALE_GOLDENSTICK, GS_F32, cols, x, codes, &scale, scratch, &stats));
+        assert_true(gs_row_quantize(&(gs_row_rule){GS_SCALE_GOLDENSTICK, GS_F32, NULL}, cols, x, codes, &scale, scratch, &stats));
         if (stats.zero_rows) continue;
         memcpy(&want, s->data + 4 * r, 4);
         if (memcmp(&want, &scale, 4) != 0) fail_msg("%s row %d: scale %.9g, wanted %.9g", stem, (int)r, (double)scale, (double)want);

@@ -1,0 +1,176 @@
+#include <api/calibration.h>
+#include <api/opened.h>
+#include <api/session.h>
+#include <base/file.h>
+#include <base/mem.h>
+#include <base/nearest.h>
+#include <calibrate/fingerprint.h>
+#include <loaders/tokenizer.h>
+
+#include <stdio.h>
+#include <string.h>
+
+enum { DEFAULT_SAMPLES = 128, DEFAULT_SEQ = 512, DEFAULT_SAMPLE_ROWS = 512 };
+static const int64_t DEFAULT_MEMORY = (int64_t)512 << 20;
+
+static const char *const compute_words[] = {"auto", "f32", "bf16"};
+static const char *const store_words[] = {"f32", "bf16"};
+
+static gs_status read_options(gs_context *cx, const gs_model *model, const gs_calibrate_options *o,
+                              gs_stream_options *out, gs_error *err) {
+    int compute, store;
+    gs_dtype source = gs_model_settings(model)->dtype;
+    GS_TRY(gs_choose("calib_dtype", o->calib_dtype, compute_words, GS_COUNTOF(compute_words), &compute, err));
+    GS_TRY(gs_choose("store", o->store, store_words, GS_COUNTOF(store_words), &store, err));
+    if (!o->calib) return GS_FAIL(err, GS_E_INVALID, "no calibration set is given");
+    if (o->samples < 0 || o->seq < 0 || o->seed < 0 || o->skip_tokens < 0 || o->sample_rows < 0)
+        return GS_FAIL(err, GS_E_INVALID, "samples, seq, seed, skip_tokens and sample_rows are zero or more");
+    bool half = compute == 2 || (compute == 0 && (source == GS_F16 || source == GS_BF16));
+    *out = (gs_stream_options){.type = half ? GS_GEMM_BF16 : GS_GEMM_F32, .store = store ? GS_BF16 : GS_F32,
+                               .memory = cx->memory_budget > 0 ? cx->memory_budget : DEFAULT_MEMORY,
+                               .scratch_dir = o->scratch_dir, .skip_tokens = o->skip_tokens,
+                               .sample_rows = o->sample_rows ? o->sample_rows : DEFAULT_SAMPLE_ROWS};
+    return GS_OK;
+}
+
+static bool is_ids(const char *path) {
+    size_t n = strlen(path);
+    return n >= 4 && strcmp(path + n - 4, ".i32") == 0;
+}
+
+static gs_status read_corpus(gs_context *cx, const gs_model *model, const char *path, const gs_calibrate_options *o,
+                             gs_corpus *out, gs_error *err) {
+    gs_corpus_options c = {.path = o->calib, .field = o->calib_field, .samples = o->samples ? o->samples : DEFAULT_SAMPLES,
+                           .length = o->seq ? o->seq : DEFAULT_SEQ, .seed = (uint64_t)o->seed,
+                           .vocab = gs_model_settings(model)->vocab};
+    gs_tokenizer *tokenizer = NULL;
+    int64_t positions = gs_model_settings(model)->max_positions;
+    if (positions > 0 && c.length > positions)
+        gs_log(cx, GS_LOG_WARN, "calibration sequences of %lld tokens are longer than the model's %lld positions",
+               (long long)c.length, (long long)positions);
+    if (!is_ids(o->calib)) {
+        gs_status status = gs_tokenizer_open(o->tokenizer ? o->tokenizer : path, &tokenizer, err);
+        if (status != GS_OK) {
+            gs_error_hint(err, "name one with --tokenizer FILE|DIR, or give ids as a .i32 file");
+            return status;
+        }
+    }
+    gs_status status = gs_corpus_load(cx, tokenizer, &c, out, err);
+    gs_tokenizer_destroy(tokenizer);
+    return status;
+}
+
+gs_status gs_calibration_open(gs_context *cx, const gs_model *model, const char *path,
+                              const gs_calibrate_options *o, gs_calibration *out, gs_error *err) {
+    *out = (gs_calibration){0};
+    GS_TRY(read_options(cx, model, o, &out->options, err));
+    GS_TRY(read_corpus(cx, model, path, o, &out->corpus, err));
+    if (out->corpus.note[0]) gs_log(cx, GS_LOG_WARN, "%s: %s", o->calib, out->corpus.note);
+    gs_status status = gs_stream_create(cx, model, &out->corpus, &out->options, &out->stream, err);
+    if (status != GS_OK) gs_calibration_close(out);
+    return status;
+}
+
+void gs_calibration_close(gs_calibration *c) {
+    gs_stream_destroy(c->stream);
+    gs_corpus_clear(&c->corpus);
+    *c = (gs_calibration){0};
+}
+
+gs_status gs_calibration_about(const gs_calibration *c, const gs_model *model, const gs_calibrate_options *o,
+                               gs_statistics_info *out, gs_error *err) {
+    *out = (gs_statistics_info){.set_hash = c->corpus.hash, .sequences = c->corpus.sequences,
+                                .tokens = c->corpus.tokens, .length = o->seq ? o->seq : DEFAULT_SEQ,
+                                .skip_tokens = c->options.skip_tokens,
+                                .sample_rows = gs_stream_sample_rows(c->stream), .seed = (uint64_t)o->seed};
+    snprintf(out->compute, sizeof out->compute, "%s", c->options.type == GS_GEMM_BF16 ? "bf16" : "f32");
+    snprintf(out->store, sizeof out->store, "%s", c->options.store == GS_BF16 ? "bf16" : "f32");
+    snprintf(out->feed, sizeof out->feed, "float");
+    return gs_model_fingerprint(model, &out->model_hash, err);
+}
+
+/* ---- gs_calibrate ---- */
+
+/* Every observed edge, from structure alone. */
+static gs_status plan(const gs_model *m, const gs_calibration *c, gs_statistics_writer *w, int64_t *edges,
+                      gs_error *err) {
+    for (int i = 0; i + 1 < gs_model_segments(m); i++) {
+        gs_net *net;
+        gs_status status = GS_OK;
+        GS_TRY(gs_model_segment(m, i, &net, err));
+        int n = gs_stream_edge_count(net);
+        for (int e = 0; e < n && status == GS_OK; e++) {
+            const gs_edge *edge = gs_stream_edge(net, e);
+            status = gs_statistics_writer_plan(w, edge->name, edge->dims.dim[0], gs_stream_sample_rows(c->stream), err);
+        }
+        *edges += n;
+        gs_net_destroy(net);
+        GS_TRY(status);
+    }
+    return gs_statistics_writer_begin(w, err);
+}
+
+static gs_status calibrate_segment(const gs_model *m, int i, gs_calibration *c, gs_statistics_writer *w,
+                                   gs_error *err) {
+    gs_net *net;
+    gs_observer_set set = {0};
+    GS_TRY(gs_model_segment(m, i, &net, err));
+    gs_status status = gs_stream_observe_and_advance(c->stream, net, &set, err);
+    for (int e = 0; e < set.count && status == GS_OK; e++) status = gs_statistics_writer_put(w, &set.observer[e], err);
+    gs_observer_set_clear(&set);
+    gs_net_destroy(net);
+    return status;
+}
+
+static gs_status calibrate(gs_context *cx, const gs_model *m, const char *path, const char *statistics,
+                           const gs_calibrate_options *o, gs_calibrate_result *result, gs_error *err) {
+    gs_calibration c = {0};
+    gs_statistics_info info;
+    gs_statistics_writer *w = NULL;
+    gs_status status;
+    GS_TRY_GOTO(status, done, gs_calibration_open(cx, m, path, o, &c, err));
+    GS_TRY_GOTO(status, done, gs_calibration_about(&c, m, o, &info, err));
+    GS_TRY_GOTO(status, done, gs_statistics_writer_create(statistics, &info, &w, err));
+    GS_TRY_GOTO(status, done, plan(m, &c, w, &result->edges, err));
+    int last = gs_model_segments(m) - 1; /* the head */
+    for (int i = 0; i < last; i++) {
+        GS_TRY_GOTO(status, done, gs_cancel_check(err));
+        GS_TRY_GOTO(status, done, calibrate_segment(m, i, &c, w, err));
+        gs_progress(cx, "calibrating", i + 1, last);
+    }
+    result->sequences = c.corpus.sequences;
+    result->tokens = c.corpus.tokens;
+    result->spilled_bytes = gs_stream_spilled(c.stream);
+    snprintf(result->note, sizeof result->note, "%s", c.corpus.note);
+    gs_statistics_writer *whole = w;
+    w = NULL;
+    status = gs_statistics_writer_commit(whole, err);
+done:
+    gs_statistics_writer_abort(w);
+    gs_calibration_close(&c);
+    return status;
+}
+
+gs_status gs_calibrate(gs_session *session, const char *model, const char *statistics,
+                       const gs_calibrate_options *o, gs_calibrate_result *result, gs_error *err) {
+    gs_opened opened;
+    double began = gs_clock();
+    *result = (gs_calibrate_result){0};
+    if (!statistics || !*statistics) return GS_FAIL(err, GS_E_INVALID, "no output directory is given");
+    if (gs_path_same(model, statistics))
+        return GS_FAIL(err, GS_E_INVALID, "output '%s' is the input: it is never overwritten", statistics);
+    GS_TRY(gs_opened_open(model, &opened, err));
+    gs_status status = opened.bundle ? GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle: calibrate the float model",
+                                               model, gs_bundle_type(opened.bundle))
+                                     : calibrate(&session->context, opened.model, model, statistics, o, result, err);
+    gs_opened_close(&opened);
+    result->seconds = gs_clock() - began;
+    result->tokens_per_second = (double)result->tokens / result->seconds;
+    result->peak_rss_bytes = gs_mem_peak_rss();
+    return status;
+}
+
+gs_status gs_merge_statistics(const char *const *inputs, size_t n, const char *output, gs_error *err) {
+    if (n < 1 || n > 1024) return GS_FAIL(err, GS_E_INVALID, "%zu statistics cannot be merged", n);
+    return gs_statistics_merge(inputs, (int)n, output, err);
+}

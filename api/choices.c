@@ -1,0 +1,146 @@
+#include <api/choices.h>
+
+#include <base/nearest.h>
+#include <base/numbers.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { W8A16, W8A8, W8A8_DYNAMIC };
+static const char *const schemes[] = {"w8a16", "w8a8", "w8a8-dynamic"};
+static const char *const quantize_words[] = {"w8a16", "w8a8", "w8a8_dynamic"}; /* MindIE's */
+static const char *const conventions[] = {"ascend", "goldenstick"};
+static const char *const dtypes[] = {"auto", "f16", "bf16", "f32"};
+static const gs_dtype dtype_of[] = {GS_DTYPE_NONE, GS_F16, GS_BF16, GS_F32};
+static const char *const observers[] = {"minmax", "percentile", "mse"};
+static const char *const automatic[] = {"auto"}, *const none[] = {"none"};
+static const double DEFAULT_PERCENTILE = 99.99, DEFAULT_THRESHOLD = 0.1;
+
+static gs_status read_alpha(const gs_quantize_options *o, int scheme, gs_choices *c, gs_error *err) {
+    const char *word = o->alpha;
+    double value = 0;
+    if (!word) word = scheme != W8A16 && c->has_data ? "auto" : "none";
+    c->smooth.smoothing = GS_SMOOTHING_NONE;
+    if (strcmp(word, "auto") == 0) {
+        c->smooth.smoothing = GS_SMOOTHING_AUTO;
+    } else if (strcmp(word, "none") != 0) {
+        if (!gs_number_double(word, &value) || !(value >= 0 && value <= 1))
+            return GS_FAIL(err, GS_E_INVALID, "alpha '%.40s' is not none, auto or a number between 0 and 1", word);
+        c->smooth.smoothing = GS_SMOOTHING_FIXED;
+        c->smooth.alpha = (float)value;
+    }
+    if (c->smooth.smoothing != GS_SMOOTHING_NONE) {
+        c->config.outliers_suppression = GS_OUTLIERS_SMOOTH;
+        c->needs_data = true;
+    }
+    if (c->smooth.smoothing == GS_SMOOTHING_FIXED)
+        snprintf(c->alpha, sizeof c->alpha, "%.9g", value);
+    else
+        snprintf(c->alpha, sizeof c->alpha, "%s", word);
+    return GS_OK;
+}
+
+static gs_status read_observer(const gs_quantize_options *o, int scheme, gs_choices *c, gs_error *err) {
+    int range;
+    GS_TRY(gs_choose("observer", o->observer, observers, GS_COUNTOF(observers), &range, err));
+    c->smooth.range = (gs_range_rule)range;
+    c->smooth.percentile = o->percentile != 0 ? o->percentile : DEFAULT_PERCENTILE;
+    c->smooth.act_symmetric = o->act_symmetric;
+    if (scheme == W8A8) return GS_OK;
+    if (o->observer || o->act_symmetric || o->percentile != 0)
+        return GS_FAIL(err, GS_E_INVALID, "observer, percentile and act_symmetric are for static activations (w8a8), not %s",
+                       schemes[scheme]);
+    return GS_OK;
+}
+
+static bool is_word(const gs_quantize_options *o, const char *word) {
+    return o->fallback_count == 1 && strcmp(o->fallback[0], word) == 0;
+}
+
+static gs_status read_fallback(const gs_quantize_options *o, int scheme, gs_choices *c, gs_error *err) {
+    gs_smooth_quant_options *s = &c->smooth;
+    bool given = o->fallback && o->fallback_count > 0;
+    s->fallback_threshold = (float)(o->fallback_threshold != 0 ? o->fallback_threshold : DEFAULT_THRESHOLD);
+    if (!given)
+        s->fallback = scheme == W8A8 ? GS_FALLBACK_AUTO : GS_FALLBACK_NONE;
+    else if (is_word(o, "auto"))
+        s->fallback = GS_FALLBACK_AUTO;
+    else if (is_word(o, "none"))
+        s->fallback = GS_FALLBACK_NONE;
+    else
+        s->fallback = GS_FALLBACK_LIST;
+    if (s->fallback == GS_FALLBACK_LIST) {
+        s->fallback_list = o->fallback;
+        s->fallback_count = o->fallback_count;
+    }
+    if (s->fallback != GS_FALLBACK_NONE) c->needs_data = true;
+    if (!(s->fallback_threshold > 0) || !isfinite(s->fallback_threshold))
+        return GS_FAIL(err, GS_E_INVALID, "a fallback threshold of %g", o->fallback_threshold);
+    static const gs_scheme dominant[] = {GS_SCHEME_W8A16, GS_SCHEME_W8A8, GS_SCHEME_W8A8_DYNAMIC};
+    for (int i = 0; i < GS_SCHEME_COUNT; i++)
+        if (gs_target_permits(c->target, dominant[scheme], (gs_scheme)i)) s->fallback_schemes |= 1u << i;
+    return GS_OK;
+}
+
+static gs_status check_data(const gs_quantize_options *o, int scheme, const gs_choices *c, gs_error *err) {
+    if (o->stats && o->calibrate.calib)
+        return GS_FAIL(err, GS_E_INVALID, "statistics and a calibration set exclude each other");
+    if (o->sequential && !o->calibrate.calib)
+        return GS_FAIL(err, GS_E_INVALID, "sequential calibration needs a calibration set, not statistics");
+    if (!c->needs_data || c->has_data) return GS_OK;
+    GS_FAIL(err, GS_E_INVALID, "%s%s%s needs calibration data", schemes[scheme],
+            c->smooth.smoothing != GS_SMOOTHING_NONE ? " with smoothing" : "", o->refine ? " with refinement" : "");
+    return gs_error_hint(err, "give a text with --calib FILE, or the result of 'gstick calibrate' with --stats");
+}
+
+gs_status gs_choices_read(const gs_quantize_options *o, gs_choices *out, gs_error *err) {
+    int scheme, convention, dtype, target;
+    GS_TRY(gs_choose("scheme", o->scheme, schemes, GS_COUNTOF(schemes), &scheme, err));
+    GS_TRY(gs_choose("scale convention", o->scale_convention, conventions, GS_COUNTOF(conventions), &convention, err));
+    GS_TRY(gs_choose("dtype", o->dtype, dtypes, GS_COUNTOF(dtypes), &dtype, err));
+    GS_TRY(gs_choose("target", o->target, gs_target_names, GS_TARGET_COUNT, &target, err));
+    gs_choices c = {.dtype = dtype_of[dtype], .target = (gs_target)target, .quantize = quantize_words[scheme]};
+    c.config = scheme == W8A16 ? gs_ptq_config_w8a16() : gs_ptq_config_w8a8(scheme == W8A8_DYNAMIC);
+    c.config.scale_convention = convention ? GS_SCALE_GOLDENSTICK : GS_SCALE_ASCEND;
+    c.has_data = o->stats || o->calibrate.calib;
+    c.needs_data = scheme == W8A8 || o->refine;
+    c.smooth.refine = o->refine;
+    if (o->blacklist) {
+        c.config.opname_blacklist = o->blacklist;
+        c.config.opname_blacklist_count = o->blacklist_count;
+    }
+    GS_TRY(read_alpha(o, scheme, &c, err));
+    GS_TRY(read_observer(o, scheme, &c, err));
+    GS_TRY(read_fallback(o, scheme, &c, err));
+    GS_TRY(check_data(o, scheme, &c, err));
+    GS_TRY(gs_ptq_config_check(&c.config, err));
+    if (o->max_shard_size < 0)
+        return GS_FAIL(err, GS_E_INVALID, "a file of %lld bytes cannot be", (long long)o->max_shard_size);
+    *out = c;
+    return GS_OK;
+}
+
+gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_options *o, const char *format,
+                                         int64_t max_shard_size) {
+    gs_quantize_options e = *o;
+    gs_scheme scheme = gs_ptq_config_scheme(&c->config);
+    e.scheme = schemes[scheme == GS_SCHEME_W8A16 ? W8A16 : scheme == GS_SCHEME_W8A8 ? W8A8 : W8A8_DYNAMIC];
+    e.format = format;
+    e.target = gs_target_names[c->target];
+    for (size_t i = 0; i < GS_COUNTOF(dtypes); i++)
+        if (dtype_of[i] == c->config.compute) e.dtype = dtypes[i];
+    e.scale_convention = conventions[c->config.scale_convention == GS_SCALE_GOLDENSTICK];
+    e.blacklist = c->config.opname_blacklist;
+    e.blacklist_count = c->config.opname_blacklist_count;
+    e.alpha = c->alpha;
+    if (scheme == GS_SCHEME_W8A8) e.observer = observers[c->smooth.range];
+    if (c->smooth.range == GS_RANGE_PERCENTILE) e.percentile = c->smooth.percentile;
+    if (c->smooth.fallback != GS_FALLBACK_LIST) {
+        e.fallback = c->smooth.fallback == GS_FALLBACK_AUTO ? automatic : none;
+        e.fallback_count = 1;
+    }
+    if (c->smooth.fallback != GS_FALLBACK_NONE) e.fallback_threshold = (double)c->smooth.fallback_threshold;
+    e.max_shard_size = max_shard_size;
+    return e;
+}

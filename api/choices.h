@@ -1,0 +1,28 @@
+/* The words of gs_quantize_options, understood: what the algorithm and the bundle are to be. */
+#ifndef GS_API_CHOICES_H
+#define GS_API_CHOICES_H
+
+#include <deploy/target.h>
+#include <ptq/ptq_config.h>
+#include <ptq/smooth_quant.h>
+
+typedef struct gs_choices {
+    gs_ptq_config config;            /* its dtype (compute) is settled later */
+    gs_dtype dtype;                  /* asked for; GS_DTYPE_NONE: auto */
+    gs_target target;
+    gs_smooth_quant_options smooth;
+    bool needs_data;                 /* the job cannot be done without statistics */
+    bool has_data;                   /* statistics or a calibration set are given */
+    const char *quantize;            /* config.json's word, "w8a8_dynamic" */
+    char alpha[32];                  /* canonical, for the manifest */
+} gs_choices;
+
+/* GS_E_INVALID for an unknown word (with the nearest known), a number out of range, options that contradict each
+ * other, or data that is missing. The lists of o are borrowed. */
+gs_status gs_choices_read(const gs_quantize_options *o, gs_choices *out, gs_error *err) GS_NODISCARD;
+
+/* o with every default filled in, for the manifest; borrows from both. */
+gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_options *o, const char *format,
+                                         int64_t max_shard_size);
+
+#endif

@@ -1,0 +1,32 @@
+/* Moving positive factors between layers without changing what the net computes: "multiply the
+ * channels of this edge by f" is pushed back, through operations that are linear in the channel,
+ * to the params that can carry it.
+ *
+ * Each op says in its row (network/ops/op.h) how: by its own params (a norm's weight, the rows of a
+ * linear), or by an input (the `up` of a gated unit; the values of attention, where the channels of one
+ * key-value head serve several query heads). Whoever reads the edge must take the factors out again.
+ */
+#ifndef GS_NETWORK_SCALING_H
+#define GS_NETWORK_SCALING_H
+
+#include <network/net.h>
+
+/* The node that can carry factors for an edge: channel j of the edge is multiplied when output channel map[j]
+ * of `node` is. */
+typedef struct gs_scale_site {
+    gs_node *node;
+    int64_t width;    /* channels of the edge */
+    int64_t channels; /* of the node's output; <= width */
+    int32_t *map;     /* [width], onto 0..channels-1; gs_scale_site_clear */
+} gs_scale_site;
+
+/* GS_OK with out->node NULL and a reason ("the output of add is not linear in its channels") when nothing can
+ * carry them: a net input, an op that is not linear, or a value on the way that others read too. Dims must be
+ * inferred. */
+gs_status gs_scale_site_find(const gs_net *net, const gs_edge *edge, gs_scale_site *out, char reason[96],
+                             gs_error *err) GS_NODISCARD;
+void gs_scale_site_clear(gs_scale_site *site); /* safe on a zeroed struct */
+/* Multiplies the node's output channels: factor [channels], finite, positive. The net must be prepared again. */
+gs_status gs_scale_site_apply(const gs_scale_site *site, const float *factor, gs_error *err) GS_NODISCARD;
+
+#endif

@@ -1,0 +1,235 @@
+#include <ptq/linear_batch.h>
+
+#include <base/mem.h>
+#include <network/rewrite.h>
+#include <ptq/row_quant.h>
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ROW_GRAIN = 32 };
+
+/* Between plan and convert the float weight is out of the net; one that stays float keeps it. */
+typedef struct pending {
+    gs_node *node;
+    gs_param *weight; /* owned when the linear is quantized */
+    int64_t rows, cols;
+    gs_linear_decision decision;
+} pending;
+
+struct gs_linear_batch {
+    pending *pending;
+    size_t count, capacity;
+};
+
+gs_status gs_linear_batch_create(gs_linear_batch **out, gs_error *err) {
+    *out = gs_calloc(1, sizeof **out);
+    return *out ? GS_OK : gs_error_nomem(err, sizeof **out);
+}
+
+void gs_linear_batch_reset(gs_linear_batch *b) {
+    for (size_t i = 0; i < b->count; i++) gs_param_destroy(b->pending[i].weight);
+    b->count = 0;
+}
+
+void gs_linear_batch_destroy(gs_linear_batch *b) {
+    if (!b) return;
+    gs_linear_batch_reset(b);
+    gs_free(b->pending);
+    gs_free(b);
+}
+
+static gs_status remember(gs_linear_batch *b, const pending *p, gs_error *err) {
+    if (b->count == b->capacity) {
+        size_t capacity = b->capacity ? 2 * b->capacity : 16;
+        pending *grown = gs_realloc(b->pending, capacity, sizeof *grown);
+        if (!grown) return gs_error_nomem(err, capacity * sizeof *grown);
+        b->pending = grown;
+        b->capacity = capacity;
+    }
+    b->pending[b->count] = *p;
+    if (p->decision.scheme != GS_SCHEME_FLOAT)
+        b->pending[b->count].weight = gs_node_param_detach(p->node, GS_ROLE_WEIGHT);
+    b->count++;
+    return GS_OK;
+}
+
+static gs_status new_param(gs_net *net, gs_node *node, gs_role role, gs_dtype dtype, int ndim, int64_t rows,
+                           int64_t cols, gs_error *err) {
+    char name[512];
+    int64_t shape[2] = {rows, cols};
+    snprintf(name, sizeof name, "%s.%s", node->name, gs_role_name(role));
+    return gs_net_param_new(net, node, role, name, dtype, ndim, shape, NULL, err);
+}
+
+static gs_status plan_params(gs_net *net, gs_node *node, const pending *p, gs_error *err) {
+    const gs_linear_decision *d = &p->decision;
+    GS_TRY(new_param(net, node, GS_ROLE_WEIGHT, GS_I8, 2, p->rows, p->cols, err));
+    GS_TRY(new_param(net, node, GS_ROLE_WEIGHT_SCALE, GS_F32, 2, p->rows, 1, err));
+    GS_TRY(new_param(net, node, GS_ROLE_WEIGHT_OFFSET, GS_F32, 2, p->rows, 1, err));
+    if (d->scheme != GS_SCHEME_W8A8) return GS_OK;
+    GS_TRY(new_param(net, node, GS_ROLE_INPUT_SCALE, GS_F32, 1, 1, 0, err));
+    GS_TRY(new_param(net, node, GS_ROLE_INPUT_OFFSET, GS_F32, 1, 1, 0, err));
+    GS_TRY(new_param(net, node, GS_ROLE_QUANT_BIAS, GS_I32, 1, p->rows, 0, err));
+    gs_dtype deq = d->compute == GS_BF16 ? GS_F32 : GS_I64;
+    return new_param(net, node, GS_ROLE_DEQ_SCALE, deq, 1, p->rows, 0, err);
+}
+
+gs_status gs_linear_batch_plan(gs_linear_batch *b, gs_net *net, gs_node *node, const gs_linear_decision *d,
+                               gs_error *err) {
+    pending p = {.node = node, .decision = *d};
+    gs_param_matrix(node->param[GS_ROLE_WEIGHT], &p.rows, &p.cols);
+    GS_TRY(remember(b, &p, err));
+    if (d->scheme == GS_SCHEME_FLOAT) return GS_OK;
+    gs_attr attr = {.quant = {.scheme = d->scheme, .compute = d->compute}};
+    GS_TRY(gs_net_replace(net, node, GS_OP_QLINEAR, &attr, &node, err));
+    return plan_params(net, node, &p, err);
+}
+
+/* One tensor's rows, shared out by blocks; statistics are kept by block so that their sum does
+ * not depend on which worker took which. */
+typedef struct quantize_job {
+    const pending *p;
+    gs_row_rule rule;
+    int8_t *q;
+    float *scale;
+    gs_row_stats *stats; /* a block */
+    float *scratch;      /* [workers, ROW_GRAIN + 1, cols] */
+    _Atomic int64_t bad_row;
+} quantize_job;
+
+/* The first bad row, whichever worker meets one first. */
+static void note_bad_row(quantize_job *j, int64_t row) {
+    int64_t seen = atomic_load(&j->bad_row);
+    while ((seen < 0 || row < seen) && !atomic_compare_exchange_weak(&j->bad_row, &seen, row)) continue;
+}
+
+static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
+    quantize_job *j = ctx;
+    int64_t cols = j->p->cols;
+    float *rows = j->scratch + (int64_t)worker * (ROW_GRAIN + 1) * cols;
+    float *work = rows + ROW_GRAIN * cols;
+    gs_row_stats *stats = &j->stats[begin / ROW_GRAIN];
+    if (gs_param_read_f32(j->p->weight, begin, end - begin, rows, NULL) != GS_OK) {
+        note_bad_row(j, begin);
+        return;
+    }
+    for (int64_t r = begin; r < end; r++)
+        if (!gs_row_quantize(&j->rule, cols, rows + (r - begin) * cols, j->q + r * cols, &j->scale[r], work, stats))
+            note_bad_row(j, r);
+}
+
+/* Says what is wrong with a row that could not be quantized. */
+static gs_status bad_row(const pending *p, int64_t row, float *scratch, gs_error *err) {
+    GS_TRY(gs_param_read_f32(p->weight, row, 1, scratch, err));
+    for (int64_t i = 0; i < p->cols; i++)
+        if (!isfinite(scratch[i]))
+            return GS_FAIL(err, GS_E_NUMERIC, "tensor '%s' holds %s at [%lld, %lld]", p->weight->name,
+                           isnan(scratch[i]) ? "NaN" : "an infinity", (long long)row, (long long)i);
+    return GS_FAIL(err, GS_E_NUMERIC, "tensor '%s' cannot be quantized at row %lld", p->weight->name,
+                   (long long)row);
+}
+
+static void put_deq_scale(gs_param *p, int64_t row, float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (p->dtype == GS_I64) ((int64_t *)p->data)[row] = (int64_t)bits;
+    else ((float *)p->data)[row] = value;
+}
+
+/* Constants of a static linear, from the codes and scales made before. bias: [rows] or NULL. */
+static gs_status static_constants(const pending *p, const float *bias, gs_error *err) {
+    gs_param *const *param = p->node->param;
+    const int8_t *q = param[GS_ROLE_WEIGHT]->data;
+    const float *scale = param[GS_ROLE_WEIGHT_SCALE]->data;
+    int32_t *quant_bias = param[GS_ROLE_QUANT_BIAS]->data;
+    for (int64_t r = 0; r < p->rows; r++) {
+        float deq;
+        GS_TRY(gs_static_constants(p->decision.act, scale[r], bias ? bias[r] : 0.0f, p->cols, q + r * p->cols,
+                                   p->node->name, r, &deq, &quant_bias[r], err));
+        put_deq_scale(param[GS_ROLE_DEQ_SCALE], r, deq);
+    }
+    return GS_OK;
+}
+
+static gs_status fill_static(const pending *p, gs_error *err) {
+    gs_param *const *param = p->node->param;
+    float *bias = NULL;
+    gs_status status = GS_OK;
+    *(float *)param[GS_ROLE_INPUT_SCALE]->data = p->decision.act.scale;
+    *(float *)param[GS_ROLE_INPUT_OFFSET]->data = p->decision.act.offset;
+    if (param[GS_ROLE_BIAS]) {
+        bias = gs_calloc((size_t)p->rows, sizeof *bias);
+        if (!bias) return gs_error_nomem(err, (size_t)p->rows * sizeof *bias);
+        status = gs_param_read_f32(param[GS_ROLE_BIAS], 0, 1, bias, err);
+    }
+    if (status == GS_OK) status = static_constants(p, bias, err);
+    gs_free(bias);
+    return status;
+}
+
+/* The summary row of a linear; stats of its blocks, none for one that stays float. */
+static gs_status summarise(const pending *p, gs_comp_algo *algo, const gs_row_stats *stats, int64_t blocks,
+                           gs_error *err) {
+    const gs_linear_decision *d = &p->decision;
+    gs_layer_summary *row;
+    GS_TRY(gs_summary_add(&algo->summary, p->node->name, &row, err));
+    row->out_features = p->rows;
+    row->in_features = p->cols;
+    memcpy(row->reason, d->reason, sizeof row->reason);
+    row->scheme = gs_scheme_name(d->scheme);
+    row->alpha = (double)d->alpha;
+    row->output_error = (double)d->output_error;
+    if (d->scheme == GS_SCHEME_FLOAT) return GS_OK;
+    row->input_scale = (double)d->act.scale;
+    row->input_offset = (double)d->act.offset;
+    gs_row_stats sum = {0};
+    for (int64_t i = 0; i < blocks; i++) gs_row_stats_merge(&sum, &stats[i]);
+    row->scale_min = sum.scale_min;
+    row->scale_max = sum.scale_max;
+    row->sqnr_db = sum.error_square > 0 ? 10 * log10(sum.weight_square / sum.error_square) : INFINITY;
+    row->max_error = sum.max_error;
+    row->saturated = sum.saturated;
+    row->zero_rows = sum.zero_rows;
+    return GS_OK;
+}
+
+static gs_status quantize(const pending *p, gs_comp_algo *algo, gs_context *cx, gs_error *err) {
+    gs_param *const *param = p->node->param;
+    const gs_linear_decision *d = &p->decision;
+    for (int r = 0; r < GS_ROLE_COUNT; r++)
+        if (param[r] && !param[r]->source) GS_TRY(gs_param_allocate(param[r], err));
+    int64_t blocks = (p->rows + ROW_GRAIN - 1) / ROW_GRAIN;
+    size_t scratch = (size_t)gs_team_size(cx->team) * (ROW_GRAIN + 1) * (size_t)p->cols;
+    quantize_job j = {.p = p, .q = param[GS_ROLE_WEIGHT]->data, .scale = param[GS_ROLE_WEIGHT_SCALE]->data,
+                      .rule = {d->convention, d->compute, d->importance}, .bad_row = -1};
+    j.stats = gs_calloc((size_t)blocks, sizeof *j.stats);
+    j.scratch = gs_calloc(scratch, sizeof(float));
+    gs_status status = GS_OK;
+    if (!j.stats || !j.scratch) {
+        status = gs_error_nomem(err, scratch * sizeof(float));
+    } else {
+        memset(param[GS_ROLE_WEIGHT_OFFSET]->data, 0, (size_t)gs_param_bytes(param[GS_ROLE_WEIGHT_OFFSET]));
+        gs_team_for(cx->team, p->rows, ROW_GRAIN, quantize_rows, &j);
+        if (j.bad_row >= 0) status = bad_row(p, j.bad_row, j.scratch, err);
+        if (status == GS_OK && d->scheme == GS_SCHEME_W8A8) status = fill_static(p, err);
+        if (status == GS_OK) status = summarise(p, algo, j.stats, blocks, err);
+    }
+    gs_free(j.stats);
+    gs_free(j.scratch);
+    if (algo->drop && p->weight->source) algo->drop(algo->drop_ctx, p->weight->source);
+    return status;
+}
+
+gs_status gs_linear_batch_convert(gs_linear_batch *b, gs_comp_algo *algo, gs_context *cx, gs_error *err) {
+    gs_status status = GS_OK;
+    for (size_t i = 0; i < b->count && status == GS_OK; i++) {
+        const pending *p = &b->pending[i];
+        status = p->decision.scheme == GS_SCHEME_FLOAT ? summarise(p, algo, NULL, 0, err)
+                                                       : quantize(p, algo, cx, err);
+    }
+    gs_linear_batch_reset(b);
+    return status;
+}

@@ -1,0 +1,46 @@
+/* The linears of one segment on their way from LINEAR to QLINEAR: what every algorithm that
+ * quantizes linears shares. plan changes the structure, convert makes the bytes.
+ *
+ * Params of a quantized linear, named "<node>.<role>" (ascend-bundles.md 3.4):
+ *     weight        I8  [out, in]   all schemes
+ *     weight_scale  F32 [out, 1]    all
+ *     weight_offset F32 [out, 1]    all; zeros
+ *     input_scale, input_offset F32 [1]   W8A8
+ *     quant_bias    I32 [out]             W8A8
+ *     deq_scale     [out]                 W8A8: F32 for bf16 consumers, else I64 with the f32's bits
+ * A bias moves over. Rows are quantized as row_quant.h states, by blocks of rows over the team.
+ */
+#ifndef GS_PTQ_LINEAR_BATCH_H
+#define GS_PTQ_LINEAR_BATCH_H
+
+#include <ptq/act_quant.h>
+#include <ptq/comp_algo.h>
+#include <ptq/ptq_config.h>
+
+/* What is to become of one linear. */
+typedef struct gs_linear_decision {
+    gs_scheme scheme;            /* FLOAT: it stays, for `reason` */
+    gs_scale_convention convention;
+    gs_dtype compute;
+    gs_act_params act;           /* W8A8 */
+    /* E[x_j^2] of the inputs, as the quantized linear will read them, to choose row scales by output error
+     * (row_quant.h); borrowed until convert. NULL: plain rows */
+    const float *importance;     /* [in] */
+    float alpha, output_error;   /* for the summary; NAN: none */
+    char reason[64];             /* also of a fallback; "" otherwise */
+} gs_linear_decision;
+
+typedef struct gs_linear_batch gs_linear_batch;
+
+gs_status gs_linear_batch_create(gs_linear_batch **out, gs_error *err) GS_NODISCARD;
+void gs_linear_batch_destroy(gs_linear_batch *b); /* NULL ok */
+/* Forgets everything planned. */
+void gs_linear_batch_reset(gs_linear_batch *b);
+/* Replaces `node` (a LINEAR), or leaves it; *d is copied. */
+gs_status gs_linear_batch_plan(gs_linear_batch *b, gs_net *net, gs_node *node, const gs_linear_decision *d,
+                               gs_error *err) GS_NODISCARD;
+/* Fills in every planned param, adds a row to the algorithm's summary for each linear, tells its drop of each
+ * view, and resets. GS_E_NUMERIC for NaN or infinity in a weight. */
+gs_status gs_linear_batch_convert(gs_linear_batch *b, gs_comp_algo *algo, gs_context *cx, gs_error *err) GS_NODISCARD;
+
+#endif

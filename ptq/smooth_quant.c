@@ -1,0 +1,280 @@
+#include <ptq/smooth_quant.h>
+
+#include <base/map.h>
+#include <base/mem.h>
+#include <ptq/alpha_search.h>
+#include <ptq/edge_group.h>
+#include <ptq/linear_batch.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What was settled for one group; found again by the name of its edge. */
+typedef struct decision {
+    char *edge;
+    gs_group_choice choice; /* scheme FLOAT: nothing of the group is quantized */
+    char reason[64];        /* of a fallback */
+} decision;
+
+typedef struct smooth_quant {
+    gs_comp_algo base;
+    const gs_ptq_config *config;
+    gs_smooth_quant_options options;
+    gs_layer_rules *rules;
+    gs_observer_source *source;
+    void *source_ctx;
+    gs_linear_batch *batch;
+    decision *decision;
+    size_t count, capacity;
+    gs_map by_edge;
+} smooth_quant;
+
+/* ---- decisions ---- */
+
+/* Takes d. */
+static gs_status add_decision(smooth_quant *a, const char *edge, decision *d, gs_error *err) {
+    if (a->count == a->capacity) {
+        size_t capacity = a->capacity ? 2 * a->capacity : 64;
+        decision *grown = gs_realloc(a->decision, capacity, sizeof *grown);
+        if (!grown) return gs_error_nomem(err, capacity * sizeof *grown);
+        a->decision = grown;
+        a->capacity = capacity;
+    }
+    bool existed;
+    d->edge = gs_strdup(edge);
+    if (!d->edge) return gs_error_nomem(err, 256);
+    GS_TRY(gs_map_put(&a->by_edge, d->edge, strlen(d->edge), (int64_t)a->count, &existed, err));
+    if (existed) return GS_FAIL(err, GS_E_INVALID, "'%s' was decided before", edge);
+    a->decision[a->count++] = *d;
+    *d = (decision){0};
+    return GS_OK;
+}
+
+static void clear_decision(decision *d) {
+    gs_free(d->edge);
+    gs_group_choice_clear(&d->choice);
+}
+
+/* NULL: the group holds no quantized linear. */
+static const decision *find_decision(const smooth_quant *a, const char *edge) {
+    int64_t at;
+    return gs_map_get(&a->by_edge, edge, strlen(edge), &at) ? &a->decision[at] : NULL;
+}
+
+/* The linears of a group that the rules want quantized, and the scheme they share. */
+static gs_status wanted(const smooth_quant *a, const gs_edge_group *g, gs_node **linear, int *count,
+                        const gs_ptq_config **config, gs_error *err) {
+    *count = 0;
+    for (int i = 0; i < g->count; i++) {
+        const gs_ptq_config *c;
+        char reason[64];
+        GS_TRY(gs_layer_rules_find(a->rules, g->linear[i]->name, &c, reason, err));
+        if (!c || gs_ptq_config_scheme(c) == GS_SCHEME_FLOAT) continue;
+        if (*count > 0 && gs_ptq_config_scheme(c) != gs_ptq_config_scheme(*config))
+            return GS_FAIL(err, GS_E_INVALID, "'%s' and '%s' read the same value but are to be %s and %s",
+                           linear[0]->name, g->linear[i]->name, gs_scheme_name(gs_ptq_config_scheme(*config)),
+                           gs_scheme_name(gs_ptq_config_scheme(c)));
+        *config = c;
+        linear[(*count)++] = g->linear[i];
+    }
+    return GS_OK;
+}
+
+static bool listed(const smooth_quant *a, const gs_group_data *d) {
+    for (int i = 0; i < d->count; i++)
+        for (size_t w = 0; w < a->options.fallback_count; w++)
+            if (strstr(d->linear[i]->name, a->options.fallback_list[w])) return true;
+    return false;
+}
+
+/* The first permitted scheme after the wanted one whose error is small enough; FLOAT at last. */
+static gs_status fall_back(smooth_quant *a, gs_context *cx, const gs_group_data *d, decision *out, gs_error *err) {
+    static const gs_scheme order[] = {GS_SCHEME_W8A8_DYNAMIC, GS_SCHEME_W8A16};
+    gs_scheme first = out->choice.scheme;
+    gs_group_choice_clear(&out->choice);
+    for (size_t i = 0; i < GS_COUNTOF(order); i++) {
+        bool permitted = a->options.fallback_schemes >> order[i] & 1u;
+        if (!permitted || order[i] == first || (first == GS_SCHEME_W8A8_DYNAMIC && order[i] == GS_SCHEME_W8A8))
+            continue;
+        GS_TRY(gs_group_choose(cx, d, order[i], a->base.drop, a->base.drop_ctx, &out->choice, err));
+        if (out->choice.error <= a->options.fallback_threshold) return GS_OK;
+        gs_group_choice_clear(&out->choice);
+    }
+    out->choice = (gs_group_choice){.scheme = GS_SCHEME_FLOAT, .alpha = NAN, .error = NAN};
+    return GS_OK;
+}
+
+static gs_status decide_data(smooth_quant *a, gs_context *cx, const gs_group_data *d, gs_scheme scheme,
+                             decision *out, gs_error *err) {
+    *out = (decision){0};
+    GS_TRY(gs_group_choose(cx, d, scheme, a->base.drop, a->base.drop_ctx, &out->choice, err));
+    bool forced = a->options.fallback == GS_FALLBACK_LIST && listed(a, d);
+    bool bad = a->options.fallback == GS_FALLBACK_AUTO && out->choice.error > a->options.fallback_threshold;
+    if (a->options.fallback == GS_FALLBACK_AUTO && isnan(out->choice.error))
+        return GS_FAIL(err, GS_E_INVALID, "'%s': --fallback auto needs sample rows, the statistics have none",
+                       d->group->edge->name);
+    if (!forced && !bad) return GS_OK;
+    snprintf(out->reason, sizeof out->reason, "output error %.3g as %s", (double)out->choice.error,
+             gs_scheme_name(scheme));
+    return fall_back(a, cx, d, out, err);
+}
+
+static gs_status decide_group(smooth_quant *a, gs_context *cx, const gs_edge_group *g, gs_error *err) {
+    const gs_ptq_config *config = NULL;
+    gs_observer observer = {0};
+    gs_group_data data = {0};
+    decision d = {0};
+    int count;
+    gs_node **linear = gs_calloc((size_t)g->count, sizeof(gs_node *));
+    if (!linear) return gs_error_nomem(err, (size_t)g->count * sizeof(gs_node *));
+    gs_status status = wanted(a, g, linear, &count, &config, err);
+    if (status == GS_OK && count > 0) {
+        GS_TRY_GOTO(status, done, a->source(a->source_ctx, g->edge->name, &observer, err));
+        GS_TRY_GOTO(status, done,
+                    gs_group_data_init(&data, cx, g, linear, count, &observer, &a->options,
+                                       config->scale_convention, a->config->compute, err));
+        GS_TRY_GOTO(status, done, decide_data(a, cx, &data, gs_ptq_config_scheme(config), &d, err));
+        status = add_decision(a, g->edge->name, &d, err);
+    }
+done:
+    clear_decision(&d);
+    gs_group_data_clear(&data);
+    gs_observer_clear(&observer);
+    gs_free(linear);
+    return status;
+}
+
+static gs_status decide(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) {
+    gs_edge_groups groups;
+    GS_TRY(gs_edge_groups_find(net, &groups, err));
+    gs_status status = GS_OK;
+    for (int i = 0; i < groups.count && status == GS_OK; i++)
+        status = decide_group((smooth_quant *)algo, cx, &groups.group[i], err);
+    gs_edge_groups_clear(&groups);
+    return status;
+}
+
+/* ---- applying them ---- */
+
+static gs_status fold_groups(const smooth_quant *a, const gs_edge_groups *groups, gs_error *err) {
+    for (int i = 0; i < groups->count; i++) {
+        const decision *d = find_decision(a, groups->group[i].edge->name);
+        if (d && d->choice.s) GS_TRY(gs_edge_group_smooth(&groups->group[i], d->choice.s, err));
+    }
+    return GS_OK;
+}
+
+gs_status gs_smooth_quant_fold(gs_comp_algo *algo, gs_net *net, gs_error *err) {
+    gs_edge_groups groups;
+    GS_TRY(gs_edge_groups_find(net, &groups, err));
+    gs_status status = fold_groups((smooth_quant *)algo, &groups, err);
+    gs_edge_groups_clear(&groups);
+    return status;
+}
+
+static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_group *g, const decision *d, gs_node *node,
+                             gs_error *err) {
+    const gs_ptq_config *c;
+    gs_linear_decision l = {.compute = a->config->compute, .alpha = NAN, .output_error = NAN};
+    GS_TRY(gs_layer_rules_find(a->rules, node->name, &c, l.reason, err));
+    if (!c) return gs_linear_batch_plan(a->batch, net, node, &l, err);
+    if (!d && a->count > 0) return GS_FAIL(err, GS_E_INVALID, "'%s': nothing was decided", node->name);
+    if (!d) { /* asked for the structure before anything was decided */
+        l.scheme = gs_ptq_config_scheme(c);
+        return gs_linear_batch_plan(a->batch, net, node, &l, err);
+    }
+    l.scheme = d->choice.scheme;
+    l.convention = c->scale_convention;
+    l.act = d->choice.act;
+    l.alpha = d->choice.alpha;
+    l.output_error = d->choice.error;
+    l.importance = d->choice.importance;
+    memcpy(l.reason, d->reason, sizeof l.reason);
+    bool unsmoothed = a->options.smoothing != GS_SMOOTHING_NONE && !g->site.node && !l.reason[0];
+    if (unsmoothed) snprintf(l.reason, sizeof l.reason, "not smoothed: %.48s", g->reason);
+    return gs_linear_batch_plan(a->batch, net, node, &l, err);
+}
+
+static gs_status apply(gs_comp_algo *algo, gs_net *net, gs_error *err) {
+    smooth_quant *a = (smooth_quant *)algo;
+    gs_edge_groups groups;
+    gs_linear_batch_reset(a->batch);
+    GS_TRY(gs_edge_groups_find(net, &groups, err));
+    gs_status status = fold_groups(a, &groups, err);
+    for (int i = 0; i < groups.count && status == GS_OK; i++) {
+        const gs_edge_group *g = &groups.group[i];
+        for (int k = 0; k < g->count && status == GS_OK; k++)
+            status = plan_linear(a, net, g, find_decision(a, g->edge->name), g->linear[k], err);
+    }
+    gs_edge_groups_clear(&groups);
+    return status;
+}
+
+static gs_status convert(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) {
+    (void)net; /* the nodes were found by apply */
+    return gs_linear_batch_convert(((smooth_quant *)algo)->batch, algo, cx, err);
+}
+
+static void destroy(gs_comp_algo *algo) {
+    smooth_quant *a = (smooth_quant *)algo;
+    for (size_t i = 0; i < a->count; i++) clear_decision(&a->decision[i]);
+    gs_free(a->decision);
+    gs_map_clear(&a->by_edge);
+    gs_linear_batch_destroy(a->batch);
+    gs_layer_rules_destroy(a->rules);
+    gs_free(a);
+}
+
+static const gs_comp_algo_class smooth_quant_class = {
+    .name = "SmoothQuant",
+    .decide = decide,
+    .apply = apply,
+    .convert = convert,
+    .destroy = destroy,
+};
+
+/* ---- settings ---- */
+
+static gs_status check_config(const gs_ptq_config *c, const gs_smooth_quant_options *o, gs_error *err) {
+    bool int8 = c->weight_quant_dtype == GS_QUANT_INT8 && c->weight_quant_granularity == GS_PER_CHANNEL;
+    if (!int8 || c->kvcache_quant_dtype != GS_QUANT_NONE || c->precision_recovery != GS_RECOVERY_NONE)
+        return GS_FAIL(err, GS_E_INVALID, "SmoothQuant quantizes weights to int8 per channel, not %s",
+                       gs_ptq_config_tag(c));
+    if ((c->outliers_suppression == GS_OUTLIERS_SMOOTH) != (o->smoothing != GS_SMOOTHING_NONE))
+        return GS_FAIL(err, GS_E_INVALID, "outliers_suppression and alpha contradict each other");
+    return GS_OK;
+}
+
+static gs_status check_options(const gs_smooth_quant_options *o, gs_error *err) {
+    if (o->smoothing == GS_SMOOTHING_FIXED && !(o->alpha >= 0 && o->alpha <= 1))
+        return GS_FAIL(err, GS_E_INVALID, "alpha %g is not between 0 and 1", (double)o->alpha);
+    if (o->range == GS_RANGE_PERCENTILE && !(o->percentile > 50 && o->percentile <= 100))
+        return GS_FAIL(err, GS_E_INVALID, "percentile %g is not above 50 and at most 100", o->percentile);
+    if (o->fallback != GS_FALLBACK_NONE && !(o->fallback_threshold > 0))
+        return GS_FAIL(err, GS_E_INVALID, "the fallback threshold %g is not positive", (double)o->fallback_threshold);
+    return GS_OK;
+}
+
+gs_status gs_smooth_quant_create(const gs_ptq_config *config, const gs_smooth_quant_options *options,
+                                 gs_observer_source *source, void *source_ctx, gs_comp_algo **out,
+                                 gs_error *err) {
+    GS_TRY(gs_ptq_config_check(config, err));
+    GS_TRY(check_config(config, options, err));
+    GS_TRY(check_options(options, err));
+    smooth_quant *a = gs_calloc(1, sizeof *a);
+    if (!a) return gs_error_nomem(err, sizeof *a);
+    a->base = (gs_comp_algo){.class = &smooth_quant_class, .save = true};
+    a->config = config;
+    a->options = *options;
+    a->source = source;
+    a->source_ctx = source_ctx;
+    gs_status status = gs_layer_rules_create(config, &a->rules, err);
+    if (status == GS_OK) status = gs_linear_batch_create(&a->batch, err);
+    if (status != GS_OK) {
+        destroy(&a->base);
+        return status;
+    }
+    *out = &a->base;
+    return GS_OK;
+}
