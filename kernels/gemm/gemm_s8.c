@@ -5,6 +5,7 @@
  *     sum a*w = sum (a+128)*w - 128 * sum w,
  * all modulo 2^32; the last term of each column joins the bias. */
 #include <base/mem.h>
+#include <base/placed.h>
 #include <kernels/gemm/backend.h>
 #include <kernels/gemm/product.h>
 #include <kernels/gemm/s8.h>
@@ -27,10 +28,9 @@ enum {
 struct gs_gemm_s8_weight {
     s8_engine engine;
     int64_t n, k, rows, panel, panels;
-    const int8_t *data;  /* plain [n, k], or the packed panels end to end */
-    int8_t *own;         /* data when it is not borrowed */
+    const int8_t *borrowed; /* plain [n, k], or NULL: */
+    gs_placed *own;         /* plain [n, k], or the packed panels end to end */
     int32_t *correction; /* [n]: -128 * sum of a row of w; S8_DOT only */
-    size_t bytes;        /* of own and correction */
     size_t panel_bytes;  /* distance of panels in data */
 };
 
@@ -86,6 +86,7 @@ static gs_product_key packed_key(const gs_gemm_s8_weight *w, int64_t m, int64_t 
 typedef struct pack_job {
     gs_gemm_s8_weight *w;
     const int8_t *src;
+    int8_t *packed;
     gs_product *full, *last;
     atomic_int status;
 } pack_job;
@@ -104,25 +105,20 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int worker) {
         int64_t col = p * w->panel, cols = panel_width(w, p);
         const int8_t *src = job->src + col * w->k;
         gs_status status = gs_product_pack(cols == w->panel ? job->full : job->last, src,
-                                           w->own + (size_t)p * w->panel_bytes, NULL);
+                                           job->packed + (size_t)p * w->panel_bytes, NULL);
         if (status != GS_OK) atomic_store(&job->status, (int)status);
         for (int64_t j = 0; j < cols; j++)
             w->correction[col + j] = correction_of(w->k, src + j * w->k);
     }
 }
 
-static gs_status allocate_packed(gs_gemm_s8_weight *w, size_t panel_bytes, gs_error *err) {
+static gs_status allocate_packed(gs_gemm_s8_weight *w, size_t panel_bytes, gs_team *team, gs_error *err) {
     size_t packed, sums = (size_t)w->n * sizeof *w->correction;
     w->panel_bytes = (panel_bytes + 63) / 64 * 64;
-    if (!gs_mul_size((size_t)w->panels, w->panel_bytes, &packed) || packed > SIZE_MAX - sums)
-        return gs_error_nomem(err, SIZE_MAX);
-    w->own = gs_alloc(packed);
-    if (!w->own) return gs_error_nomem(err, packed);
-    w->data = w->own;
+    if (!gs_mul_size((size_t)w->panels, w->panel_bytes, &packed)) return gs_error_nomem(err, SIZE_MAX);
+    GS_TRY(gs_placed_create(team, packed, &w->own, err));
     w->correction = gs_alloc(sums);
-    if (!w->correction) return gs_error_nomem(err, sums);
-    w->bytes = packed + sums;
-    return GS_OK;
+    return w->correction ? GS_OK : gs_error_nomem(err, sums);
 }
 
 static gs_status pack(gs_gemm_s8_weight *w, const int8_t *src, gs_team *team, gs_error *err) {
@@ -132,10 +128,13 @@ static gs_status pack(gs_gemm_s8_weight *w, const int8_t *src, gs_team *team, gs
     gs_status status;
     GS_TRY_GOTO(status, done, gs_product_acquire(&full, &job.full, err));
     GS_TRY_GOTO(status, done, gs_product_acquire(&last, &job.last, err));
-    GS_TRY_GOTO(status, done, allocate_packed(w, gs_product_packed_bytes(job.full), err));
+    GS_TRY_GOTO(status, done, allocate_packed(w, gs_product_packed_bytes(job.full), team, err));
+    job.packed = gs_placed_write(w->own);
     gs_team_for(team, w->panels, 1, pack_panels, &job);
     status = (gs_status)atomic_load(&job.status);
-    if (status != GS_OK)
+    if (status == GS_OK)
+        gs_placed_spread(w->own, team);
+    else
         GS_FAIL(err, status, "cannot pack a %lld x %lld weight of int8", (long long)w->n,
                 (long long)w->k);
 done:
@@ -144,19 +143,18 @@ done:
     return status;
 }
 
-static gs_status keep_plain(gs_gemm_s8_weight *w, const int8_t *src, bool *borrowed,
+static gs_status keep_plain(gs_gemm_s8_weight *w, const int8_t *src, gs_team *team, bool *borrowed,
                             gs_error *err) {
+    size_t bytes = (size_t)w->n * (size_t)w->k;
     w->panel_bytes = (size_t)w->panel * (size_t)w->k;
-    if (borrowed) {
-        w->data = src;
+    if (borrowed && !gs_placed_has_copies(team, bytes)) {
+        w->borrowed = src;
         *borrowed = true;
         return GS_OK;
     }
-    w->bytes = (size_t)w->n * (size_t)w->k;
-    w->own = gs_alloc(w->bytes);
-    if (!w->own) return gs_error_nomem(err, w->bytes);
-    memcpy(w->own, src, w->bytes);
-    w->data = w->own;
+    GS_TRY(gs_placed_create(team, bytes, &w->own, err));
+    memcpy(gs_placed_write(w->own), src, bytes);
+    gs_placed_spread(w->own, team);
     return GS_OK;
 }
 
@@ -174,7 +172,7 @@ gs_status gs_gemm_s8_weight_create(int64_t n, int64_t k, const int8_t *src, gs_t
     w->k = k;
     cut(w);
     gs_status status = w->engine == S8_DOT ? pack(w, src, team, err)
-                                           : keep_plain(w, src, borrowed, err);
+                                           : keep_plain(w, src, team, borrowed, err);
     if (status != GS_OK) {
         gs_gemm_s8_weight_destroy(w);
         return status;
@@ -185,16 +183,20 @@ gs_status gs_gemm_s8_weight_create(int64_t n, int64_t k, const int8_t *src, gs_t
 
 void gs_gemm_s8_weight_destroy(gs_gemm_s8_weight *w) {
     if (!w) return;
-    gs_free(w->own);
+    gs_placed_destroy(w->own);
     gs_free(w->correction);
     gs_free(w);
 }
 
-size_t gs_gemm_s8_weight_bytes(const gs_gemm_s8_weight *w) { return sizeof *w + w->bytes; }
+size_t gs_gemm_s8_weight_bytes(const gs_gemm_s8_weight *w) {
+    size_t sums = w->correction ? (size_t)w->n * sizeof *w->correction : 0;
+    return sizeof *w + sums + (w->own ? gs_placed_bytes(w->own) : 0);
+}
 
 typedef struct run_job {
     const gs_gemm_s8_weight *w;
     const gs_gemm_s8_epilogue *e;
+    gs_team *team;
     int64_t m, blocks;
     const int8_t *a;
     int64_t lda;
@@ -208,6 +210,7 @@ typedef struct run_job {
 } run_job;
 
 typedef struct run_scratch {
+    const int8_t *weight; /* of the worker's node */
     void *product;
     uint8_t *a;
     int32_t *acc, *bias;
@@ -216,7 +219,9 @@ typedef struct run_scratch {
 
 static run_scratch scratch_of(const run_job *job, int worker) {
     char *at = job->scratch + (size_t)worker * job->worker_bytes;
-    run_scratch s = {.product = at};
+    const gs_gemm_s8_weight *w = job->w;
+    run_scratch s = {.product = at,
+                     .weight = w->own ? gs_placed_read(w->own, gs_team_node(job->team, worker)) : w->borrowed};
     s.a = (uint8_t *)(at += job->product_bytes);
     s.acc = (int32_t *)(void *)(at += job->a_bytes);
     s.bias = (int32_t *)(void *)(at += job->acc_bytes);
@@ -232,7 +237,7 @@ static void shift_codes(int64_t rows, int64_t k, const int8_t *a, int64_t lda, u
 static gs_status multiply(const run_job *job, const gs_s8_piece *piece, int64_t p,
                           const run_scratch *s) {
     const gs_gemm_s8_weight *w = job->w;
-    const int8_t *a = job->a + piece->row * job->lda, *b = w->data + (size_t)p * w->panel_bytes;
+    const int8_t *a = job->a + piece->row * job->lda, *b = s->weight + (size_t)p * w->panel_bytes;
     switch (w->engine) {
     case S8_DOT:
         shift_codes(piece->rows, w->k, a, job->lda, s->a);
@@ -333,7 +338,7 @@ gs_status gs_gemm_s8_run(gs_team *team, const gs_gemm_s8_weight *w, int64_t m, c
                          gs_error *err) {
     GS_TRY(check(w, m, lda, e, ldc, err));
     if (m == 0) return GS_OK;
-    run_job job = {.w = w, .e = e, .m = m, .a = a, .lda = lda, .c = c, .ldc = ldc};
+    run_job job = {.w = w, .e = e, .team = team, .m = m, .a = a, .lda = lda, .c = c, .ldc = ldc};
     job.blocks = (m - 1) / w->rows + 1;
     gs_status status = GS_OK;
     if (w->engine == S8_DOT) GS_TRY_GOTO(status, done, acquire_products(&job, err));

@@ -1,6 +1,7 @@
 /* Products on a machine of two nodes: the same bits as without a team, from a weight that each
  * node has for itself. */
 #include <kernels/gemm/backend.h>
+#include <kernels/gemm/gemm_s8.h>
 #include <tests/synthetic.h>
 
 #define TWO_NODES "numa:2(memory=1GB) core:2 pu:1"
@@ -131,11 +132,41 @@ static void without_room_for_copies_there_is_one(void **state) {
     release(&o);
 }
 
+static void integer_weights_have_a_copy_a_node_too(void **state) {
+    (void)state;
+    enum { ROWS = 70, OUT = 600, IN = 300 };
+    gs_error err = {0};
+    static int8_t w[OUT * IN], a[ROWS * IN];
+    static float scale[OUT], want[ROWS * OUT], got[ROWS * OUT];
+    uint64_t seed = 9;
+    for (int i = 0; i < OUT * IN; i++) w[i] = (int8_t)gs_test_rand(&seed);
+    for (int i = 0; i < ROWS * IN; i++) a[i] = (int8_t)gs_test_rand(&seed);
+    for (int i = 0; i < OUT; i++) scale[i] = 1.0f + (float)i;
+    gs_gemm_s8_epilogue e = {.scale = scale, .round = GS_F32};
+    gs_gemm_s8_weight *plain, *placed;
+    assert_ok(gs_gemm_s8_weight_create(OUT, IN, w, NULL, NULL, &plain, &err), &err);
+    assert_ok(gs_gemm_s8_run(NULL, plain, ROWS, a, IN, &e, want, OUT, &err), &err);
+    gs_test_site site = gs_test_site_open(TWO_NODES, 4);
+    bool borrowed = true;
+    assert_ok(gs_gemm_s8_weight_create(OUT, IN, w, site.team, &borrowed, &placed, &err), &err);
+    assert_false(borrowed);
+    assert_true(gs_gemm_s8_weight_bytes(placed) >= gs_gemm_s8_weight_bytes(plain) + OUT * IN);
+    for (int again = 0; again < 20; again++) {
+        memset(got, 0xff, sizeof got);
+        assert_ok(gs_gemm_s8_run(site.team, placed, ROWS, a, IN, &e, got, OUT, &err), &err);
+        assert_memory_equal(got, want, sizeof want);
+    }
+    gs_gemm_s8_weight_destroy(placed);
+    gs_gemm_s8_weight_destroy(plain);
+    gs_test_site_close(&site);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_do_not_depend_on_the_nodes),
         cmocka_unit_test(workers_read_the_copy_of_their_node),
         cmocka_unit_test(without_room_for_copies_there_is_one),
+        cmocka_unit_test(integer_weights_have_a_copy_a_node_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
