@@ -103,7 +103,6 @@ static void other_settings_do_not_merge(void **state) {
     i = stats_info, i.model_hash++, refuse(&i, "the model");
     i = stats_info, i.length++, refuse(&i, "the length");
     i = stats_info, i.skip_tokens++, refuse(&i, "skipped");
-    i = stats_info, i.seed--, refuse(&i, "the seed");
     i = stats_info, memcpy(i.compute, "f32", 4), refuse(&i, "products");
     i = stats_info, memcpy(i.store, "bf16", 5), refuse(&i, "activations");
     i = stats_info, memcpy(i.feed, "float", 6), refuse(&i, "fed");
