@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { DEFAULT_SAMPLES = 128, DEFAULT_SEQ = 512, DEFAULT_SAMPLE_ROWS = 512 };
 static const int64_t DEFAULT_MEMORY = (int64_t)512 << 20;
@@ -35,19 +36,32 @@ static gs_status read_options(gs_context *cx, const gs_model *model, const gs_ca
 
 static bool is_ids(const char *path) {
     size_t n = strlen(path);
-    return n >= 4 && strcmp(path + n - 4, ".i32") == 0;
+    return n >= 4 && strcasecmp(path + n - 4, ".i32") == 0; /* as gs_corpus_load */
+}
+
+static int64_t sequence_length(const gs_model *model, const gs_calibrate_options *o) {
+    int64_t positions = gs_model_settings(model)->max_positions;
+    if (o->seq) return o->seq;
+    return positions >= 2 && positions < DEFAULT_SEQ ? positions : DEFAULT_SEQ;
+}
+
+static void warn_of_long_sequences(gs_context *cx, const gs_model *model, const gs_corpus *c) {
+    int64_t positions = gs_model_settings(model)->max_positions, longest = 0;
+    for (int64_t q = 0; q < c->sequences; q++) {
+        int64_t length = c->starts[q + 1] - c->starts[q];
+        if (length > longest) longest = length;
+    }
+    if (positions > 0 && longest > positions)
+        gs_log(cx, GS_LOG_WARN, "calibration sequences of %lld tokens are longer than the model's %lld positions",
+               (long long)longest, (long long)positions);
 }
 
 static gs_status read_corpus(gs_context *cx, const gs_model *model, const char *path, const gs_calibrate_options *o,
                              gs_corpus *out, gs_error *err) {
     gs_corpus_options c = {.path = o->calib, .field = o->calib_field, .samples = o->samples ? o->samples : DEFAULT_SAMPLES,
-                           .length = o->seq ? o->seq : DEFAULT_SEQ, .seed = (uint64_t)o->seed,
+                           .length = sequence_length(model, o), .seed = (uint64_t)o->seed,
                            .vocab = gs_model_settings(model)->vocab};
     gs_tokenizer *tokenizer = NULL;
-    int64_t positions = gs_model_settings(model)->max_positions;
-    if (positions > 0 && c.length > positions)
-        gs_log(cx, GS_LOG_WARN, "calibration sequences of %lld tokens are longer than the model's %lld positions",
-               (long long)c.length, (long long)positions);
     if (!is_ids(o->calib)) {
         gs_status status = gs_tokenizer_open(o->tokenizer ? o->tokenizer : path, &tokenizer, err);
         if (status != GS_OK) {
@@ -57,6 +71,7 @@ static gs_status read_corpus(gs_context *cx, const gs_model *model, const char *
     }
     gs_status status = gs_corpus_load(cx, tokenizer, &c, out, err);
     gs_tokenizer_destroy(tokenizer);
+    if (status == GS_OK) warn_of_long_sequences(cx, model, out);
     return status;
 }
 
@@ -80,7 +95,7 @@ void gs_calibration_close(gs_calibration *c) {
 gs_status gs_calibration_about(const gs_calibration *c, const gs_model *model, const gs_calibrate_options *o,
                                gs_statistics_info *out, gs_error *err) {
     *out = (gs_statistics_info){.set_hash = c->corpus.hash, .sequences = c->corpus.sequences,
-                                .tokens = c->corpus.tokens, .length = o->seq ? o->seq : DEFAULT_SEQ,
+                                .tokens = c->corpus.tokens, .length = sequence_length(model, o),
                                 .skip_tokens = c->options.skip_tokens,
                                 .sample_rows = gs_stream_sample_rows(c->stream), .seed = (uint64_t)o->seed};
     snprintf(out->compute, sizeof out->compute, "%s", c->options.type == GS_GEMM_BF16 ? "bf16" : "f32");

@@ -15,7 +15,7 @@ static const char *const dtypes[] = {"auto", "f16", "bf16", "f32"};
 static const gs_dtype dtype_of[] = {GS_DTYPE_NONE, GS_F16, GS_BF16, GS_F32};
 static const char *const observers[] = {"minmax", "percentile", "mse"};
 static const char *const automatic[] = {"auto"}, *const none[] = {"none"};
-static const double DEFAULT_PERCENTILE = 99.99, DEFAULT_THRESHOLD = 0.1;
+static const double DEFAULT_PERCENTILE = 99.99, DEFAULT_THRESHOLD = 0.02, DEFAULT_SHARE = 0.05;
 
 static gs_status read_alpha(const gs_quantize_options *o, int scheme, gs_choices *c, gs_error *err) {
     const char *word = o->alpha;
@@ -31,6 +31,8 @@ static gs_status read_alpha(const gs_quantize_options *o, int scheme, gs_choices
         c->smooth.alpha = (float)value;
     }
     if (c->smooth.smoothing != GS_SMOOTHING_NONE) {
+        if (scheme == W8A16)
+            return GS_FAIL(err, GS_E_INVALID, "alpha is for int8 activations (w8a8, w8a8-dynamic), not w8a16");
         c->config.outliers_suppression = GS_OUTLIERS_SMOOTH;
         c->needs_data = true;
     }
@@ -47,7 +49,11 @@ static gs_status read_observer(const gs_quantize_options *o, int scheme, gs_choi
     c->smooth.range = (gs_range_rule)range;
     c->smooth.percentile = o->percentile != 0 ? o->percentile : DEFAULT_PERCENTILE;
     c->smooth.act_symmetric = o->act_symmetric;
-    if (scheme == W8A8) return GS_OK;
+    if (scheme == W8A8) {
+        if (o->percentile == 0 || c->smooth.range == GS_RANGE_PERCENTILE) return GS_OK;
+        return GS_FAIL(err, GS_E_INVALID, "percentile %g is for the observer 'percentile', not '%s'", o->percentile,
+                       observers[range]);
+    }
     if (o->observer || o->act_symmetric || o->percentile != 0)
         return GS_FAIL(err, GS_E_INVALID, "observer, percentile and act_symmetric are for static activations (w8a8), not %s",
                        schemes[scheme]);
@@ -58,10 +64,20 @@ static bool is_word(const gs_quantize_options *o, const char *word) {
     return o->fallback_count == 1 && strcmp(o->fallback[0], word) == 0;
 }
 
+static gs_status check_words(const gs_quantize_options *o, gs_error *err) {
+    for (size_t i = 0; i < o->fallback_count; i++) {
+        const char *word = o->fallback[i];
+        if (strcmp(word, "auto") == 0 || strcmp(word, "none") == 0 || !*word)
+            return GS_FAIL(err, GS_E_INVALID, "fallback '%s' cannot stand in a list of names", word);
+    }
+    return GS_OK;
+}
+
 static gs_status read_fallback(const gs_quantize_options *o, int scheme, gs_choices *c, gs_error *err) {
     gs_smooth_quant_options *s = &c->smooth;
+    s->fallback_share = o->fallback_share != 0 ? o->fallback_share : DEFAULT_SHARE;
     bool given = o->fallback && o->fallback_count > 0;
-    s->fallback_threshold = (float)(o->fallback_threshold != 0 ? o->fallback_threshold : DEFAULT_THRESHOLD);
+    s->fallback_threshold = o->fallback_threshold != 0 ? o->fallback_threshold : DEFAULT_THRESHOLD;
     if (!given)
         s->fallback = scheme == W8A8 ? GS_FALLBACK_AUTO : GS_FALLBACK_NONE;
     else if (is_word(o, "auto"))
@@ -71,12 +87,15 @@ static gs_status read_fallback(const gs_quantize_options *o, int scheme, gs_choi
     else
         s->fallback = GS_FALLBACK_LIST;
     if (s->fallback == GS_FALLBACK_LIST) {
+        GS_TRY(check_words(o, err));
         s->fallback_list = o->fallback;
         s->fallback_count = o->fallback_count;
     }
     if (s->fallback != GS_FALLBACK_NONE) c->needs_data = true;
     if (!(s->fallback_threshold > 0) || !isfinite(s->fallback_threshold))
         return GS_FAIL(err, GS_E_INVALID, "a fallback threshold of %g", o->fallback_threshold);
+    if (!(s->fallback_share > 0 && s->fallback_share <= 1))
+        return GS_FAIL(err, GS_E_INVALID, "a fallback share of %g is not above 0 and at most 1", o->fallback_share);
     static const gs_scheme dominant[] = {GS_SCHEME_W8A16, GS_SCHEME_W8A8, GS_SCHEME_W8A8_DYNAMIC};
     for (int i = 0; i < GS_SCHEME_COUNT; i++)
         if (gs_target_permits(c->target, dominant[scheme], (gs_scheme)i)) s->fallback_schemes |= 1u << i;
@@ -140,7 +159,46 @@ gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_
         e.fallback = c->smooth.fallback == GS_FALLBACK_AUTO ? automatic : none;
         e.fallback_count = 1;
     }
-    if (c->smooth.fallback != GS_FALLBACK_NONE) e.fallback_threshold = (double)c->smooth.fallback_threshold;
+    if (c->smooth.fallback != GS_FALLBACK_NONE) e.fallback_threshold = c->smooth.fallback_threshold;
+    if (c->smooth.fallback == GS_FALLBACK_AUTO) e.fallback_share = c->smooth.fallback_share;
     e.max_shard_size = max_shard_size;
     return e;
+}
+
+/* ---- what only the model or the data can tell ---- */
+
+static bool names_a_linear(const gs_net *net, const char *word) {
+    for (int i = 0; i < gs_net_node_count(net); i++) {
+        const gs_node *node = gs_net_node(net, i);
+        if (node->op == GS_OP_LINEAR && strstr(node->name, word)) return true;
+    }
+    return false;
+}
+
+static gs_status find_word(const gs_model *m, const char *word, gs_error *err) {
+    for (int i = 0; i < gs_model_segments(m); i++) {
+        gs_net *net;
+        GS_TRY(gs_model_segment(m, i, &net, err));
+        bool found = names_a_linear(net, word);
+        gs_net_destroy(net);
+        if (found) return GS_OK;
+    }
+    GS_FAIL(err, GS_E_INVALID, "fallback '%.100s' is in no linear's name", word);
+    return gs_error_hint(err, "auto, none, or parts of names, which 'gstick inspect MODEL --segment 1' shows");
+}
+
+gs_status gs_choices_check_names(const gs_choices *c, const gs_model *model, gs_error *err) {
+    for (size_t i = 0; i < c->smooth.fallback_count; i++) GS_TRY(find_word(model, c->smooth.fallback_list[i], err));
+    return GS_OK;
+}
+
+void gs_choices_take_calibration(const gs_statistics_info *about, gs_quantize_options *effective) {
+    gs_calibrate_options *c = &effective->calibrate;
+    c->samples = about->sequences;
+    c->seq = about->length;
+    c->seed = (int64_t)about->seed;
+    c->skip_tokens = about->skip_tokens;
+    c->sample_rows = about->sample_rows;
+    c->calib_dtype = about->compute;
+    c->store = about->store;
 }

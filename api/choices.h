@@ -2,7 +2,9 @@
 #ifndef GS_API_CHOICES_H
 #define GS_API_CHOICES_H
 
+#include <calibrate/statistics.h>
 #include <deploy/target.h>
+#include <llm/model.h>
 #include <ptq/ptq_config.h>
 #include <ptq/smooth_quant.h>
 
@@ -24,5 +26,11 @@ gs_status gs_choices_read(const gs_quantize_options *o, gs_choices *out, gs_erro
 /* o with every default filled in, for the manifest; borrows from both. */
 gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_options *o, const char *format,
                                          int64_t max_shard_size);
+/* The calibration options of a manifest's recipe: those that were used, so that statistics and a calibration set
+ * give the same manifest, and the recipe the same bundle again. Borrows from *about. */
+void gs_choices_take_calibration(const gs_statistics_info *about, gs_quantize_options *effective);
+
+/* GS_E_INVALID for a fallback word that names no linear of the model. */
+gs_status gs_choices_check_names(const gs_choices *c, const gs_model *model, gs_error *err) GS_NODISCARD;
 
 #endif

@@ -63,7 +63,11 @@ static gs_status no_statistics(const char *edge, gs_error *err) {
 /* A gs_observer_source; ctx is the job. */
 static gs_status read_observer(void *ctx, const char *edge, gs_observer *out, gs_error *err) {
     job *j = ctx;
-    if (j->statistics) return gs_statistics_read(j->statistics, edge, out, err);
+    int64_t width, rows;
+    if (j->statistics) {
+        if (gs_statistics_sizes(j->statistics, edge, &width, &rows, NULL) != GS_OK) return no_statistics(edge, err);
+        return gs_statistics_read(j->statistics, edge, out, err);
+    }
     for (int i = 0; i < j->observers.count; i++) {
         gs_observer *o = &j->observers.observer[i];
         if (!o->name || strcmp(o->name, edge) != 0) continue;
@@ -80,7 +84,8 @@ static gs_status open_statistics(job *j, gs_error *err) {
     j->about = *gs_statistics_about(j->statistics);
     GS_TRY(gs_model_fingerprint(j->source.model, &model, err));
     if (model == j->about.model_hash) return GS_OK;
-    return GS_FAIL(err, GS_E_INVALID, "%s: these statistics are of another model than %s", j->options->stats, j->path);
+    GS_FAIL(err, GS_E_INVALID, "%s: these statistics are of another model than %s", j->options->stats, j->path);
+    return gs_error_hint(err, "'gstick calibrate %s' makes its own; name the same files as then", j->path);
 }
 
 /* The quantized form of a segment, in memory, to feed the next one with. */
@@ -111,15 +116,11 @@ static gs_status decide_segment(job *j, int i, gs_error *err) {
 }
 
 static gs_status check_smoothing(job *j, gs_error *err) {
-    int32_t spread[CHECK_TOKENS], *tokens = spread;
-    int64_t vocab = gs_model_settings(j->source.model)->vocab, count = CHECK_TOKENS;
-    for (int64_t i = 0; i < CHECK_TOKENS; i++) spread[i] = (int32_t)(i * (vocab - 1) / CHECK_TOKENS);
-    if (j->calibration.stream) {
-        tokens = j->calibration.corpus.ids;
-        int64_t first = j->calibration.corpus.starts[1];
-        count = first < CHECK_TOKENS ? first : CHECK_TOKENS;
-    }
-    GS_TRY(gs_smoothing_check(j->cx, j->path, j->algo, tokens, count, &j->smoothing_change, err));
+    /* not those of the calibration set: the figure is the same when its statistics are given instead */
+    int32_t tokens[CHECK_TOKENS];
+    int64_t vocab = gs_model_settings(j->source.model)->vocab;
+    for (int64_t i = 0; i < CHECK_TOKENS; i++) tokens[i] = (int32_t)(i * (vocab - 1) / CHECK_TOKENS);
+    GS_TRY(gs_smoothing_check(j->cx, j->path, j->algo, tokens, CHECK_TOKENS, &j->smoothing_change, err));
     if (!(j->smoothing_change <= SMOOTHING_TOLERANCE))
         gs_log(j->cx, GS_LOG_WARN, "smoothing alone changes float logits by %.2g of the largest (expected below %.0e)",
                j->smoothing_change, SMOOTHING_TOLERANCE);
@@ -141,8 +142,8 @@ static gs_status decide(job *j, gs_error *err) {
         GS_TRY(decide_segment(j, i, err));
         gs_progress(j->cx, j->options->stats ? "deciding" : "calibrating", i + 1, segments);
     }
-    if (j->choices.smooth.smoothing != GS_SMOOTHING_NONE) GS_TRY(check_smoothing(j, err));
-    return GS_OK;
+    GS_TRY(gs_comp_algo_settle(j->algo, j->cx, err));
+    return j->choices.smooth.smoothing != GS_SMOOTHING_NONE ? check_smoothing(j, err) : GS_OK;
 }
 
 /* ---- the bundle ---- */
@@ -202,6 +203,7 @@ static gs_status write_manifest(job *j, gs_error *err) {
     gs_strbuf manifest = {0};
     gs_quantize_options recipe =
         gs_choices_effective(&j->choices, j->options, j->format->name, (int64_t)j->bundle.max_shard_bytes);
+    if (j->decides) gs_choices_take_calibration(&j->about, &recipe);
     gs_status status = gs_manifest_text(&recipe, j->source.model, j->decides ? &j->about : NULL, j->smoothing_change,
                                         gs_comp_algo_summary(j->algo), &manifest, err);
     if (status == GS_OK)
@@ -251,6 +253,9 @@ static gs_status prepare(job *j, const char *bundle, gs_error *err) {
     GS_TRY(gs_opened_open(j->path, &j->source, err));
     if (j->source.bundle)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle already", j->path, gs_bundle_type(j->source.bundle));
+    GS_TRY(gs_choices_check_names(&j->choices, j->source.model, err));
+    if (j->choices.has_data && !j->choices.needs_data)
+        gs_log(j->cx, GS_LOG_WARN, "nothing in this job needs calibration data: it is not read");
     GS_TRY(create_algorithm(j, err));
     GS_TRY(settle_dtype(j, err));
     describe(j);

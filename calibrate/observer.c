@@ -21,12 +21,17 @@ static gs_status allocate(gs_observer *o, gs_error *err) {
         return gs_error_nomem(err, SIZE_MAX);
     o->min = gs_alloc(n * sizeof *o->min);
     o->max = gs_alloc(n * sizeof *o->max);
+    o->fold_min = gs_alloc(2 * n * sizeof *o->fold_min);
+    o->fold_max = gs_alloc(2 * n * sizeof *o->fold_max);
+    o->sample_fold = gs_calloc((size_t)o->sample_capacity + 1, 1);
+    o->sample_energy = gs_calloc((size_t)o->sample_capacity + 1, sizeof *o->sample_energy);
     o->abs_sum = gs_calloc(n, sizeof *o->abs_sum);
     o->square_sum = gs_calloc(n, sizeof *o->square_sum);
     o->histogram = gs_calloc(GS_HISTOGRAM_BINS, sizeof *o->histogram);
     o->sample = gs_alloc(sample);
-    if (o->name && o->min && o->max && o->abs_sum && o->square_sum && o->histogram && o->sample) return GS_OK;
-    return gs_error_nomem(err, n * 24 + sample);
+    bool ok = o->name && o->min && o->max && o->fold_min && o->fold_max && o->abs_sum && o->square_sum &&
+              o->histogram && o->sample && o->sample_fold && o->sample_energy;
+    return ok ? GS_OK : gs_error_nomem(err, n * 40 + sample);
 }
 
 gs_status gs_observer_init(gs_observer *o, const char *name, int64_t width, int64_t sample_capacity,
@@ -42,8 +47,8 @@ gs_status gs_observer_init(gs_observer *o, const char *name, int64_t width, int6
         return status;
     }
     for (int64_t i = 0; i < width; i++) {
-        o->min[i] = INFINITY;
-        o->max[i] = -INFINITY;
+        o->min[i] = o->fold_min[i] = o->fold_min[width + i] = INFINITY;
+        o->max[i] = o->fold_max[i] = o->fold_max[width + i] = -INFINITY;
     }
     return GS_OK;
 }
@@ -52,6 +57,10 @@ void gs_observer_clear(gs_observer *o) {
     gs_free(o->name);
     gs_free(o->min);
     gs_free(o->max);
+    gs_free(o->fold_min);
+    gs_free(o->fold_max);
+    gs_free(o->sample_fold);
+    gs_free(o->sample_energy);
     gs_free(o->abs_sum);
     gs_free(o->square_sum);
     gs_free(o->histogram);
@@ -105,7 +114,8 @@ static void see_row(const look *k, int64_t row, int64_t piece, int64_t first, in
     const float *x = k->x + row * k->o->width + first;
     if (row + AHEAD < k->n) prefetch(x + AHEAD * k->o->width, n);
     k->absmax[row * k->pieces + piece] = gs_kernels_get()->absmax_f32(n, x);
-    see_extremes(n, x, k->o->min + first, k->o->max + first);
+    int64_t at = k->o->fold * k->o->width + first;
+    see_extremes(n, x, k->o->fold_min + at, k->o->fold_max + at);
     gs_histogram_count(n, x, counts);
 }
 
@@ -122,10 +132,13 @@ static void see_piece(const look *k, int64_t piece, uint32_t *counts) {
         see_row(k, row, piece, first, n, counts);
         add_row(n, k->x + row * o->width + first, sum, square);
     }
-    /* -0 + 0 is +0: which of two zeros is the extreme must not depend on their order */
+    float *lo = o->fold_min + o->fold * o->width, *hi = o->fold_max + o->fold * o->width;
     for (int64_t i = first; i < first + n; i++) {
-        o->min[i] += 0.0f;
-        o->max[i] += 0.0f;
+        /* -0 + 0 is +0: which of two zeros is the extreme must not depend on their order */
+        lo[i] += 0.0f;
+        hi[i] += 0.0f;
+        o->min[i] = lo[i] < o->min[i] ? lo[i] : o->min[i];
+        o->max[i] = hi[i] > o->max[i] ? hi[i] : o->max[i];
     }
 }
 
@@ -185,7 +198,8 @@ static gs_status see_groups(look *k, gs_team *team, int64_t row0, int64_t n, con
 }
 
 gs_status gs_observer_see(gs_observer *o, gs_team *team, int64_t row0, int64_t n, const float *x, gs_error *err) {
-    if (n < 0) return GS_FAIL(err, GS_E_INVALID, "'%s': %lld rows", o->name, (long long)n);
+    if (n < 0 || (o->fold != 0 && o->fold != 1))
+        return GS_FAIL(err, GS_E_INVALID, "'%s': %lld rows of half %d", o->name, (long long)n, o->fold);
     if (n == 0) return GS_OK;
     look k = {.o = o, .columns = o->width < MANY ? NARROW : WIDE};
     k.pieces = (o->width - 1) / k.columns + 1;
@@ -209,7 +223,8 @@ gs_status gs_observer_keep(gs_observer *o, const float *x, gs_error *err) {
         return GS_FAIL(err, GS_E_NUMERIC, "'%s': row %lld of the sample has a value of magnitude %g, which is "
                        "no bf16", o->name, (long long)o->sample_rows, (double)m);
     gs_kernels_get()->convert_f32_bf16(o->width, x, o->sample + o->sample_rows * o->width);
-    o->sample_rows++;
+    o->sample_energy[o->sample_rows] = 0;
+    o->sample_fold[o->sample_rows++] = (uint8_t)o->fold;
     return GS_OK;
 }
 
@@ -221,6 +236,12 @@ static gs_status grow_sample(gs_observer *into, const gs_observer *from, gs_erro
     uint16_t *more = gs_realloc(into->sample, (size_t)rows, row_bytes);
     if (!more) return gs_error_nomem(err, (size_t)rows * row_bytes);
     into->sample = more;
+    uint8_t *folds = gs_realloc(into->sample_fold, (size_t)rows, 1);
+    if (!folds) return gs_error_nomem(err, (size_t)rows);
+    into->sample_fold = folds;
+    float *energy = gs_realloc(into->sample_energy, (size_t)rows, sizeof *energy);
+    if (!energy) return gs_error_nomem(err, (size_t)rows * sizeof *energy);
+    into->sample_energy = energy;
     into->sample_capacity = rows;
     return GS_OK;
 }
@@ -239,11 +260,18 @@ gs_status gs_observer_merge(gs_observer *into, const gs_observer *from, gs_error
         into->abs_sum[i] += from->abs_sum[i];
         into->square_sum[i] += from->square_sum[i];
     }
+    for (int64_t i = 0; i < 2 * into->width; i++) {
+        into->fold_min[i] = from->fold_min[i] < into->fold_min[i] ? from->fold_min[i] : into->fold_min[i];
+        into->fold_max[i] = from->fold_max[i] > into->fold_max[i] ? from->fold_max[i] : into->fold_max[i];
+    }
     for (int i = 0; i < GS_HISTOGRAM_BINS; i++) into->histogram[i] += from->histogram[i];
     into->token_absmax_sum += from->token_absmax_sum;
     into->token_absmax_max = fmaxf(into->token_absmax_max, from->token_absmax_max);
     memcpy(into->sample + into->sample_rows * into->width, from->sample,
            (size_t)(from->sample_rows * from->width) * sizeof *from->sample);
+    memcpy(into->sample_fold + into->sample_rows, from->sample_fold, (size_t)from->sample_rows);
+    memcpy(into->sample_energy + into->sample_rows, from->sample_energy,
+           (size_t)from->sample_rows * sizeof *from->sample_energy);
     into->sample_rows += from->sample_rows;
     into->rows = rows;
     return GS_OK;

@@ -33,11 +33,19 @@ typedef struct gs_observer {
     int64_t width;    /* channels */
     int64_t rows;     /* seen */
     float *min, *max; /* [width]; +inf, -inf before the first row */
+    /* The same of the two halves of the data, [2, width], so that a setting can be fitted on one and judged on the
+     * other: rows that gs_observer_see gets belong to half `fold`, 0 or 1, which the caller sets. */
+    float *fold_min, *fold_max;
+    int fold;
     double *abs_sum, *square_sum; /* [width] */
     uint64_t *histogram;          /* [GS_HISTOGRAM_BINS] */
     double token_absmax_sum;      /* sum over rows of max_j |x_j| */
     float token_absmax_max;
     uint16_t *sample; /* [sample_rows, width] bf16 */
+    uint8_t *sample_fold; /* [sample_rows]: the half each row is of */
+    /* [sample_rows]: what the outputs computed from the row end up in, its sum of squares: set by who knows (the
+     * stream); 0: unknown */
+    float *sample_energy;
     int64_t sample_rows, sample_capacity;
 } gs_observer;
 

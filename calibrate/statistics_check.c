@@ -24,6 +24,26 @@ static gs_status check_channels(const gs_observer *o, gs_error *err) {
     return GS_OK;
 }
 
+/* The extremes are those of the halves; a half without rows has none. */
+static gs_status check_halves(const gs_observer *o, gs_error *err) {
+    for (int64_t i = 0; i < o->width; i++) {
+        float lo0 = o->fold_min[i], lo1 = o->fold_min[o->width + i];
+        float hi0 = o->fold_max[i], hi1 = o->fold_max[o->width + i];
+        bool agree = (lo0 < lo1 ? lo0 : lo1) == o->min[i] && (hi0 > hi1 ? hi0 : hi1) == o->max[i];
+        bool whole = (lo0 <= hi0 || (lo0 == INFINITY && hi0 == -INFINITY)) &&
+                     (lo1 <= hi1 || (lo1 == INFINITY && hi1 == -INFINITY));
+        if (!agree || !whole)
+            return GS_FAIL(err, GS_E_FORMAT, "channel %lld: the halves range from %g to %g and from %g to %g, "
+                           "together from %g to %g", (long long)i, (double)lo0, (double)hi0, (double)lo1,
+                           (double)hi1, (double)o->min[i], (double)o->max[i]);
+    }
+    for (int64_t i = 0; i < o->sample_rows; i++)
+        if (o->sample_fold[i] > 1 || !isfinite(o->sample_energy[i]) || o->sample_energy[i] < 0)
+            return GS_FAIL(err, GS_E_FORMAT, "sample row %lld is of half %d, its energy %g", (long long)i,
+                           o->sample_fold[i], (double)o->sample_energy[i]);
+    return GS_OK;
+}
+
 static gs_status check_histogram(const gs_observer *o, gs_error *err) {
     uint64_t total = 0, values;
     int first = GS_HISTOGRAM_BINS, last = -1;
@@ -67,6 +87,7 @@ static gs_status check_sample(const gs_observer *o, gs_error *err) {
 
 gs_status gs_statistics_check(const gs_observer *o, gs_error *err) {
     GS_TRY(check_channels(o, err));
+    GS_TRY(check_halves(o, err));
     GS_TRY(check_histogram(o, err));
     GS_TRY(check_tokens(o, err));
     return check_sample(o, err);

@@ -16,10 +16,14 @@ enum { GS_STATISTICS_VERSION = 1 };
 #define GS_STATISTICS_PART_LIST(X)                                             \
     X(min, GS_F32, 1, o->width)                                                \
     X(max, GS_F32, 1, o->width)                                                \
+    X(fold_min, GS_F32, 2, 2)                                                  \
+    X(fold_max, GS_F32, 2, 2)                                                  \
     X(abs_sum, GS_F64, 1, o->width)                                            \
     X(square_sum, GS_F64, 1, o->width)                                         \
     X(histogram, GS_U64, 1, GS_HISTOGRAM_BINS)                                 \
-    X(sample, GS_BF16, 2, o->sample_rows)
+    X(sample, GS_BF16, 2, o->sample_rows)                                      \
+    X(sample_fold, GS_U8, 1, o->sample_rows)                                   \
+    X(sample_energy, GS_F32, 1, o->sample_rows)
 
 typedef struct gs_statistics_part {
     const char *ending; /* without the dot */
@@ -31,7 +35,7 @@ typedef struct gs_statistics_part {
 } gs_statistics_part;
 
 /* The tensors of an edge, by the observer's width and sample_rows; its arrays may be NULL. */
-enum { GS_STATISTICS_PARTS = 6 };
+enum { GS_STATISTICS_PARTS = 10 };
 void gs_statistics_parts(const gs_observer *o, gs_statistics_part parts[GS_STATISTICS_PARTS]);
 /* "<edge>.<ending>" in fresh memory, or NULL. */
 char *gs_statistics_tensor(const char *edge, const char *ending);

@@ -20,7 +20,7 @@ struct gs_stream {
     int64_t *starts; /* [sequences + 1] of a group */
     /* while a net is observed */
     gs_observer_set *set;
-    const gs_net *net;
+    const gs_edge **landing; /* [set->count], see landing_of */
     int64_t first_sequence, seen; /* of the group in hand; rows counted before it */
 };
 
@@ -54,6 +54,18 @@ int gs_stream_edge_count(const gs_net *net) {
 const gs_edge *gs_stream_edge(const gs_net *net, int i) {
     int count;
     return observed_edge(net, i, &count);
+}
+
+/* Where the outputs of the linears that read an edge end up: in the sum, when one of them goes only to an ADD; NULL
+ * otherwise. How much an error there matters is told by the size of that sum. */
+static const gs_edge *landing_of(const gs_net *net, const gs_edge *edge) {
+    gs_node *reader;
+    for (int i = 0; (reader = gs_net_consumer(net, edge, i)); i++) {
+        if (reader->op != GS_OP_LINEAR || reader->output->consumers != 1) continue;
+        const gs_node *next = gs_net_consumer(net, reader->output, 0);
+        if (next && next->op == GS_OP_ADD) return next->output;
+    }
+    return NULL;
 }
 
 /* ---- groups of sequences ---- */
@@ -127,6 +139,7 @@ void gs_stream_destroy(gs_stream *s) {
     gs_free(s->in);
     gs_free(s->out);
     gs_free(s->starts);
+    gs_free(s->landing);
     gs_free(s);
 }
 
@@ -146,13 +159,16 @@ const gs_observer *gs_observer_set_find(const gs_observer_set *set, const char *
     return NULL;
 }
 
-static gs_status init_set(const gs_stream *s, const gs_net *net, gs_observer_set *set, gs_error *err) {
+static gs_status init_set(gs_stream *s, const gs_net *net, gs_observer_set *set, gs_error *err) {
     int count = gs_stream_edge_count(net);
     *set = (gs_observer_set){0};
     set->observer = gs_calloc((size_t)count + 1, sizeof *set->observer);
-    if (!set->observer) return gs_error_nomem(err, (size_t)count * sizeof *set->observer);
+    gs_free(s->landing);
+    s->landing = gs_calloc((size_t)count + 1, sizeof(const gs_edge *));
+    if (!set->observer || !s->landing) return gs_error_nomem(err, (size_t)count * sizeof *set->observer);
     for (int i = 0; i < count; i++) {
         const gs_edge *edge = gs_stream_edge(net, i);
+        s->landing[i] = landing_of(net, edge);
         GS_TRY(gs_observer_init(&set->observer[i], edge->name, edge->dims.dim[0], gs_stream_sample_rows(s), err));
         set->count++;
     }
@@ -166,19 +182,46 @@ static bool is_kept(const gs_stream *s, int64_t i) {
     return (i + 1) * want / s->counted > i * want / s->counted; /* both below 2^30 */
 }
 
-static gs_status see(void *ctx, const gs_edge *edge, const gs_batch *batch, const float *data, gs_error *err) {
-    gs_stream *s = ctx;
-    gs_observer *o = (gs_observer *)(uintptr_t)gs_observer_set_find(s->set, edge->name);
-    if (!o) return GS_OK;
+/* Whole sequences go to one half or the other. */
+static int fold_of(const gs_stream *s, int64_t sequence) { return 2 * sequence >= s->corpus->sequences; }
+
+static gs_status see_rows(gs_stream *s, gs_observer *o, const gs_batch *batch, const float *data, gs_error *err) {
     int64_t seen = s->seen;
     for (int64_t q = 0; q < batch->sequences; q++) {
         int64_t n = counted_rows(s, s->first_sequence + q), row = batch->starts[q + 1] - n;
         const float *x = data + row * o->width;
         if (n == 0) continue;
+        o->fold = fold_of(s, s->first_sequence + q);
         GS_TRY(gs_observer_see(o, s->cx->team, s->corpus->starts[s->first_sequence + q + 1] - n, n, x, err));
         for (int64_t r = 0; r < n; r++)
             if (is_kept(s, seen + r)) GS_TRY(gs_observer_keep(o, x + r * o->width, err));
         seen += n;
+    }
+    return GS_OK;
+}
+
+/* The energies that belong to the rows the observer kept of this group. */
+static void see_landing(gs_stream *s, gs_observer *o, const gs_batch *batch, int64_t width, const float *data) {
+    int64_t seen = s->seen, at = s->seen * gs_stream_sample_rows(s) / s->counted;
+    for (int64_t q = 0; q < batch->sequences; q++) {
+        int64_t n = counted_rows(s, s->first_sequence + q);
+        const float *x = data + (batch->starts[q + 1] - n) * width;
+        for (int64_t r = 0; r < n; r++) {
+            if (!is_kept(s, seen + r)) continue;
+            double sum = 0;
+            for (int64_t j = 0; j < width; j++) sum += (double)x[r * width + j] * (double)x[r * width + j];
+            o->sample_energy[at++] = (float)sum;
+        }
+        seen += n;
+    }
+}
+
+static gs_status see(void *ctx, const gs_edge *edge, const gs_batch *batch, const float *data, gs_error *err) {
+    gs_stream *s = ctx;
+    for (int i = 0; i < s->set->count; i++) {
+        gs_observer *o = &s->set->observer[i];
+        if (s->landing[i] == edge) see_landing(s, o, batch, edge->dims.dim[0], data);
+        if (strcmp(o->name, edge->name) == 0) GS_TRY(see_rows(s, o, batch, data, err));
     }
     return GS_OK;
 }
@@ -220,7 +263,7 @@ static gs_status run_groups(gs_stream *s, gs_net *net, bool keep, gs_error *err)
 static gs_status run(gs_stream *s, gs_net *net, gs_observer_set *set, bool keep, gs_error *err) {
     gs_status status = GS_OK;
     if (set) status = init_set(s, net, set, err);
-    s->set = set;
+    s->set = set; /* only while it runs */
     gs_exec_set_hook(s->exec, set ? see : NULL, s);
     if (status == GS_OK) status = gs_exec_prepare(s->exec, net, err);
     if (status == GS_OK) {

@@ -9,9 +9,11 @@ static void put_json(gs_strbuf *out, const char *statistics, const gs_calibrate_
     gs_strbuf_puts(out, "{\"statistics\": ");
     gs_strbuf_json(out, statistics, strlen(statistics));
     gs_strbuf_printf(out, ", \"sequences\": %lld, \"tokens\": %lld, \"edges\": %lld, \"spilled_bytes\": %lld, "
-                          "\"seconds\": %.6g, \"tokens_per_second\": %.6g, \"peak_rss_bytes\": %lld}\n",
+                          "\"seconds\": %.6g, \"tokens_per_second\": %.6g, \"peak_rss_bytes\": %lld, \"note\": ",
                      (long long)r->sequences, (long long)r->tokens, (long long)r->edges, (long long)r->spilled_bytes,
                      r->seconds, r->tokens_per_second, (long long)r->peak_rss_bytes);
+    gs_strbuf_json(out, r->note, strlen(r->note));
+    gs_strbuf_puts(out, "}\n");
 }
 
 static void put_table(gs_strbuf *out, const char *statistics, const gs_calibrate_result *r) {

@@ -15,9 +15,12 @@ static void put_json(gs_strbuf *out, const char *bundle, const gs_quantize_resul
     else
         gs_strbuf_puts(out, "null");
     gs_strbuf_printf(out, ", \"bytes_in\": %llu, \"bytes_out\": %llu, \"parameters\": %lld, \"dtype\": \"%s\", "
-                          "\"seconds\": %.6g, \"peak_rss_bytes\": %lld, \"layers\": [",
+                          "\"seconds\": %.6g, \"peak_rss_bytes\": %lld, \"note\": ",
                      (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out, (long long)r->parameters,
                      r->dtype, r->seconds, (long long)r->peak_rss_bytes);
+    gs_strbuf_json(out, r->note, strlen(r->note));
+    if (!isnan(r->smoothing_change)) gs_strbuf_printf(out, ", \"smoothing_change\": %.3g", r->smoothing_change);
+    gs_strbuf_puts(out, ", \"layers\": [");
     for (size_t i = 0; i < r->layer_count; i++) {
         gs_strbuf_puts(out, i ? ",\n " : "\n ");
         gs_manifest_layer(&r->layer[i], out);

@@ -113,10 +113,12 @@ failed:
     return status;
 }
 
-/* What a scheme stores beside the weight: [rows, 1] or [rows] a channel, [1] a tensor. */
+/* What a scheme stores beside the weight. */
+typedef enum stored_shape { TENSOR /* [1] */, VECTOR /* [rows] */, CHANNEL /* [rows, 1] or [rows] */ } stored_shape;
 typedef struct stored_role {
     gs_role role;
-    bool per_tensor, optional;
+    stored_shape shape;
+    bool optional;
     int dtypes;
     gs_dtype dtype[3]; /* one of these */
 } stored_role;
@@ -124,16 +126,17 @@ typedef struct stored_role {
 #define FLOATS 3, {GS_F32, GS_F16, GS_BF16}
 enum { MAX_STORED = 6 };
 static const stored_role stored[GS_SCHEME_COUNT][MAX_STORED + 1] = {
-    [GS_SCHEME_W8A16] = {{GS_ROLE_WEIGHT_SCALE, false, false, FLOATS}, {GS_ROLE_WEIGHT_OFFSET, false, false, FLOATS}},
-    [GS_SCHEME_W8A8_DYNAMIC] = {{GS_ROLE_WEIGHT_SCALE, false, false, FLOATS},
-                                {GS_ROLE_WEIGHT_OFFSET, false, false, FLOATS}},
-    [GS_SCHEME_W8A8] = {{GS_ROLE_INPUT_SCALE, true, false, FLOATS},
-                        {GS_ROLE_INPUT_OFFSET, true, false, FLOATS},
-                        {GS_ROLE_QUANT_BIAS, false, false, 1, {GS_I32}},
-                        {GS_ROLE_DEQ_SCALE, false, false, 2, {GS_F32, GS_I64}},
+    [GS_SCHEME_W8A16] = {{GS_ROLE_WEIGHT_SCALE, CHANNEL, false, FLOATS},
+                         {GS_ROLE_WEIGHT_OFFSET, CHANNEL, false, FLOATS}},
+    [GS_SCHEME_W8A8_DYNAMIC] = {{GS_ROLE_WEIGHT_SCALE, CHANNEL, false, FLOATS},
+                                {GS_ROLE_WEIGHT_OFFSET, CHANNEL, false, FLOATS}},
+    [GS_SCHEME_W8A8] = {{GS_ROLE_INPUT_SCALE, TENSOR, false, FLOATS},
+                        {GS_ROLE_INPUT_OFFSET, TENSOR, false, FLOATS},
+                        {GS_ROLE_QUANT_BIAS, VECTOR, false, 1, {GS_I32}},
+                        {GS_ROLE_DEQ_SCALE, VECTOR, false, 2, {GS_F32, GS_I64}},
                         /* the writer of msModelSlim's current line leaves these two out */
-                        {GS_ROLE_WEIGHT_SCALE, false, true, FLOATS},
-                        {GS_ROLE_WEIGHT_OFFSET, false, true, FLOATS}},
+                        {GS_ROLE_WEIGHT_SCALE, CHANNEL, true, FLOATS},
+                        {GS_ROLE_WEIGHT_OFFSET, CHANNEL, true, FLOATS}},
 };
 
 static bool has_dtype(const stored_role *s, gs_dtype dtype) {
@@ -150,8 +153,9 @@ static gs_status attach(const gs_bundle *b, gs_net *net, gs_node *node, const st
     const gs_tensor *t = gs_checkpoint_find(b->checkpoint, name);
     if (!t && s->optional) return GS_OK;
     if (!t) return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is missing", name);
-    int64_t n = s->per_tensor ? 1 : rows;
-    bool fits = (t->ndim == 1 || (t->ndim == 2 && t->shape[1] == 1)) && t->shape[0] == n && has_dtype(s, t->dtype);
+    int64_t n = s->shape == TENSOR ? 1 : rows;
+    bool column = s->shape == CHANNEL && t->ndim == 2 && t->shape[1] == 1;
+    bool fits = (t->ndim == 1 || column) && t->shape[0] == n && has_dtype(s, t->dtype);
     if (!fits)
         return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is %s %s, not %s%s [%lld]", name, gs_dtype_name(t->dtype),
                        gs_tensor_shape_text(t, shape, sizeof shape), gs_dtype_name(s->dtype[0]),
@@ -169,6 +173,31 @@ static gs_status check_deq_scale(const gs_bundle *b, const gs_node *node, gs_err
                    gs_dtype_torch_name(b->compute), gs_dtype_name(want));
 }
 
+/* A server fuses the linears that read one value and keeps the last one's input scale for all
+ * (ascend-bundles.md 3.8). */
+static gs_status check_shared(const gs_net *net, const gs_node *node, gs_role role, gs_error *err) {
+    const gs_param *mine = node->param[role];
+    const gs_node *other;
+    for (int i = 0; mine && (other = gs_net_consumer(net, node->input[0], i)) && other != node; i++) {
+        const gs_param *its = other->op == GS_OP_QLINEAR ? other->param[role] : NULL;
+        float a, b;
+        if (!its) continue;
+        GS_TRY(gs_param_read_f32(mine, 0, 1, &a, err));
+        GS_TRY(gs_param_read_f32(its, 0, 1, &b, err));
+        if (a != b)
+            return GS_FAIL(err, GS_E_FORMAT, "'%s' is %g, but '%s' of the same input is %g", mine->name, (double)a,
+                           its->name, (double)b);
+    }
+    return GS_OK;
+}
+
+/* A float param must be stored as one. */
+static gs_status check_float(const gs_param *p, gs_error *err) {
+    if (!p || !p->source || gs_dtype_is_float(p->dtype)) return GS_OK;
+    return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is described as FLOAT but stored as %s", p->name,
+                   gs_dtype_name(p->dtype));
+}
+
 static gs_status rewrite_linear(const gs_bundle *b, gs_net *net, gs_node *node, gs_scheme scheme, gs_error *err) {
     const gs_param *weight = node->param[GS_ROLE_WEIGHT];
     if (weight->dtype != GS_I8)
@@ -176,20 +205,12 @@ static gs_status rewrite_linear(const gs_bundle *b, gs_net *net, gs_node *node, 
                        gs_scheme_name(scheme), gs_dtype_name(weight->dtype));
     int64_t rows = weight->shape[0];
     gs_attr attr = {.quant = {.scheme = scheme, .compute = b->compute}};
+    GS_TRY(check_float(node->param[GS_ROLE_BIAS], err));
     GS_TRY(gs_net_replace(net, node, GS_OP_QLINEAR, &attr, &node, err));
     for (const stored_role *s = stored[scheme]; s->dtypes; s++) GS_TRY(attach(b, net, node, s, rows, err));
+    GS_TRY(check_shared(net, node, GS_ROLE_INPUT_SCALE, err));
+    GS_TRY(check_shared(net, node, GS_ROLE_INPUT_OFFSET, err));
     return check_deq_scale(b, node, err);
-}
-
-/* A float param must be stored as one. */
-static gs_status check_float(const gs_node *node, gs_error *err) {
-    for (int r = 0; r < GS_ROLE_COUNT; r++) {
-        const gs_param *p = node->param[r];
-        if (p && p->source && !gs_dtype_is_float(p->dtype))
-            return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is described as FLOAT but stored as %s", p->name,
-                           gs_dtype_name(p->dtype));
-    }
-    return GS_OK;
 }
 
 gs_status gs_bundle_rewrite(void *bundle, gs_net *segment, gs_error *err) {
@@ -201,7 +222,7 @@ gs_status gs_bundle_rewrite(void *bundle, gs_net *segment, gs_error *err) {
         if (weight && !gs_map_get(&b->type, weight->name, strlen(weight->name), &type))
             return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is not described", weight->name);
         if (type == GS_SCHEME_FLOAT) {
-            GS_TRY(check_float(node, err));
+            for (int r = 0; r < GS_ROLE_COUNT; r++) GS_TRY(check_float(node->param[r], err));
         } else if (type < GS_SCHEME_COUNT && node->op == GS_OP_LINEAR) {
             GS_TRY(rewrite_linear(b, segment, node, (gs_scheme)type, err));
         } else {

@@ -79,10 +79,12 @@ static gs_status create(gs_context *cx, const char *path, const gs_bundle_option
     return GS_OK;
 }
 
+static bool has_factors(const gs_param *p) { return p->row_factor || p->col_factor; }
+
 /* FLOAT tensors are cast to the bundle's dtype; what a quantizer made is written as it is. */
 static gs_dtype stored_dtype(const gs_bundle_writer *w, const gs_param *p) {
     bool is_float = gs_dtype_is_float(p->dtype) || gs_dtype_block(p->dtype) > 1;
-    return p->source && is_float ? w->options.dtype : p->dtype;
+    return (p->source || has_factors(p)) && is_float ? w->options.dtype : p->dtype;
 }
 
 static gs_status plan_param(gs_bundle_writer *w, const gs_param *p, const char *type, gs_error *err) {
@@ -103,6 +105,8 @@ static gs_status plan_param(gs_bundle_writer *w, const gs_param *p, const char *
     gs_status status = gs_map_put(&w->by_name, e.name, strlen(e.name), (int64_t)w->count, &existed, err);
     if (status != GS_OK || existed) { /* a tied tensor is stored once */
         gs_free(e.name);
+        if (status == GS_OK && has_factors(p))
+            return GS_FAIL(err, GS_E_INVALID, "tensor '%s' is shared, but scaled for one of its readers", p->name);
         return status;
     }
     uint64_t limit = w->options.max_shard_bytes;
@@ -239,7 +243,7 @@ static gs_status write_float(gs_bundle_writer *w, const entry *e, const gs_param
         if (status == GS_OK)
             status = gs_safetensors_writer_put(w->file, e->name, (uint64_t)j.row0 * row_bytes, j.out,
                                                (size_t)n * row_bytes, err);
-        gs_checkpoint_drop_rows(w->options.source, p->source, j.row0, n);
+        if (p->source) gs_checkpoint_drop_rows(w->options.source, p->source, j.row0, n);
     }
     gs_free(j.out);
     return status;
@@ -257,10 +261,11 @@ static gs_status write_param(gs_bundle_writer *w, const gs_param *p, gs_error *e
         GS_TRY(open_shard(w, e->shard, err));
     }
     w->written += e->bytes;
-    if (p->data) return gs_safetensors_writer_put(w->file, e->name, 0, p->data, (size_t)e->bytes, err);
-    if (!p->source) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", p->name);
+    if (!p->data && !p->source) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", p->name);
+    if (p->data && !has_factors(p))
+        return gs_safetensors_writer_put(w->file, e->name, 0, p->data, (size_t)e->bytes, err);
     gs_status status = write_float(w, e, p, err);
-    gs_checkpoint_drop(w->options.source, p->source);
+    if (p->source) gs_checkpoint_drop(w->options.source, p->source);
     return status;
 }
 

@@ -5,7 +5,8 @@
  * scales are rounded to config.json's torch_dtype before use.
  *
  * Fails closed: a linear or a stored tensor that the description does not list, a listed tensor
- * that is not stored (but for a tied head), an unknown type, or a wrong shape or dtype is an error.
+ * that is not stored (but for a tied head), an unknown type, a wrong shape or dtype, or an input scale or offset
+ * that linears of one input do not share is an error.
  */
 #ifndef GS_DEPLOY_BUNDLE_H
 #define GS_DEPLOY_BUNDLE_H

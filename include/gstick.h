@@ -100,7 +100,7 @@ typedef struct gs_calibrate_options {
     const char *tokenizer;   /* file or directory; NULL: the model's own */
     const char *calib_field; /* of a .jsonl line; NULL: the usual ones */
     int64_t samples;         /* sequences; 0: 128 */
-    int64_t seq;             /* tokens a sequence; 0: 512 */
+    int64_t seq;             /* tokens a sequence; 0: 512, at most the model's positions */
     int64_t seed;            /* 0: the first ones of the file; else drawn at random */
     int64_t skip_tokens;     /* at the start of each sequence, passed through but not counted */
     int64_t sample_rows;     /* rows kept of each linear's input, for searches; 0: 512 */
@@ -153,7 +153,8 @@ typedef struct gs_quantize_options {
      * in their names; NULL: {"auto"} for w8a8, else {"none"} */
     const char *const *fallback;
     size_t fallback_count;
-    double fallback_threshold;    /* largest output error that stays; 0: 0.1 */
+    double fallback_threshold;    /* largest output error that stays; 0: 0.02 */
+    double fallback_share;        /* largest share of the weights that may fall back by themselves; 0: 0.05 */
     bool sequential;              /* calibrate each segment on what the quantized ones before it give */
     const char *stats;            /* of gs_calibrate, instead of calibration data */
     gs_calibrate_options calibrate;
@@ -174,7 +175,8 @@ typedef struct gs_layer_summary {
     int64_t zero_rows;  /* output channels that are all zero */
     double alpha;       /* of the smoothing of its input; NaN: not smoothed */
     double input_scale, input_offset; /* static activations; 0 otherwise */
-    /* sqrt(sum (y - y')^2 / sum y^2) of its outputs over calibration rows; NaN: not measured */
+    /* root mean square over calibration rows of the error of its outputs, relative to the value they end up in (the
+     * residual stream when they are added to it, else they themselves); NaN: not measured */
     double output_error;
 } gs_layer_summary;
 

@@ -194,8 +194,9 @@ gs_status gs_param_read_16(const gs_param *p, gs_dtype dtype, int64_t row0, int6
 void gs_param_matrix(const gs_param *p, int64_t *rows, int64_t *cols);
 /* Multiplies the values, as they are read from now on, by a factor a row or a column: in f32,
  * (value * column) * row. The source stays as it is and nothing of the param's size is allocated. A second
- * call multiplies the factors. factor: [rows] or [cols] of gs_param_matrix (a vector is one row), finite,
- * not zero. GS_E_INVALID for a param that is not of a float type. */
+ * call multiplies the factors. factor: [rows] or [cols] of gs_param_matrix (a vector is one row), copied.
+ * GS_E_NUMERIC for a factor that is zero or not finite, or becomes so with the earlier ones; GS_E_INVALID for a
+ * param that is not of a float type; on failure the param is unchanged. What an executor prepared stays as it is. */
 gs_status gs_param_scale_rows(gs_param *p, const float *factor, gs_error *err) GS_NODISCARD;
 gs_status gs_param_scale_cols(gs_param *p, const float *factor, gs_error *err) GS_NODISCARD;
 gs_status gs_net_output(gs_net *net, gs_edge *edge, gs_error *err) GS_NODISCARD;

@@ -43,10 +43,12 @@ static gs_status multiply(const gs_param *p, float **factors, int64_t n, const f
     if (!gs_dtype_is_float(p->dtype) && gs_dtype_block(p->dtype) <= 1)
         return GS_FAIL(err, GS_E_INVALID, "'%s' is %s: only float values are scaled", p->name,
                        gs_dtype_name(p->dtype));
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(factor[i]) || factor[i] == 0)
+    for (int64_t i = 0; i < n; i++) {
+        float all = *factors ? (*factors)[i] * factor[i] : factor[i]; /* may overflow, or vanish */
+        if (!isfinite(all) || all == 0)
             return GS_FAIL(err, GS_E_NUMERIC, "'%s' cannot be scaled by %g (element %lld)", p->name,
                            (double)factor[i], (long long)i);
+    }
     if (!*factors) {
         *factors = gs_calloc((size_t)n + 1, sizeof **factors);
         if (!*factors) return gs_error_nomem(err, (size_t)n * sizeof **factors);

@@ -53,6 +53,10 @@ gs_status gs_scale_site_find(const gs_net *net, const gs_edge *edge, gs_scale_si
 
 gs_status gs_scale_site_apply(const gs_scale_site *site, const float *factor, gs_error *err) {
     gs_param *weight = site->node->param[GS_ROLE_WEIGHT], *bias = site->node->param[GS_ROLE_BIAS];
+    for (int64_t c = 0; c < site->channels; c++)
+        if (!(factor[c] > 0)) /* a relu on the way passes on no sign */
+            return GS_FAIL(err, GS_E_NUMERIC, "'%s' cannot be scaled by %g (channel %lld)", site->node->name,
+                           (double)factor[c], (long long)c);
     gs_op_release(site->node);
     if (weight->ndim == 1) GS_TRY(gs_param_scale_cols(weight, factor, err));
     else GS_TRY(gs_param_scale_rows(weight, factor, err));

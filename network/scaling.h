@@ -20,13 +20,14 @@ typedef struct gs_scale_site {
     int32_t *map;     /* [width], onto 0..channels-1; gs_scale_site_clear */
 } gs_scale_site;
 
-/* GS_OK with out->node NULL and a reason ("the output of add is not linear in its channels") when nothing can
- * carry them: a net input, an op that is not linear, or a value on the way that others read too. Dims must be
- * inferred. */
+/* GS_OK with out->node NULL and a reason ("the output of add cannot be rescaled") when nothing can carry them: a
+ * net input, an op that is not linear in its channels, or a value on the way that others read too. The edge's own
+ * readers are the caller's business. Dims must be inferred. Clear *out in any case. */
 gs_status gs_scale_site_find(const gs_net *net, const gs_edge *edge, gs_scale_site *out, char reason[96],
                              gs_error *err) GS_NODISCARD;
 void gs_scale_site_clear(gs_scale_site *site); /* safe on a zeroed struct */
-/* Multiplies the node's output channels: factor [channels], finite, positive. The net must be prepared again. */
+/* Multiplies the node's output channels: factor [channels], finite, positive, else GS_E_NUMERIC. The net must be
+ * prepared again. GS_E_NOMEM may leave the weight scaled and the bias not. */
 gs_status gs_scale_site_apply(const gs_scale_site *site, const float *factor, gs_error *err) GS_NODISCARD;
 
 #endif

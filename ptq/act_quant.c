@@ -4,6 +4,9 @@
 
 #include <math.h>
 
+/* The least scales; consumers multiply by T(1 / s), which in f16 is infinite up to 2^-16. */
+static const float LEAST = 0x1p-23f, LEAST_F16 = 0x1.01p-16f;
+
 float gs_round_to(gs_dtype compute, float x) {
     if (compute == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(x));
     if (compute == GS_F16) return gs_f16_to_f32(gs_f32_to_f16(x));
@@ -20,8 +23,9 @@ gs_act_params gs_act_params_from_range(float min, float max, bool symmetric, gs_
     float lo = min < 0 ? min : 0.0f, hi = max > 0 ? max : 0.0f;
     gs_act_params p = {0};
     float s = symmetric ? (-lo > hi ? -lo : hi) / 127.0f : hi / 255.0f - lo / 255.0f;
+    float least = compute == GS_F16 ? LEAST_F16 : LEAST;
     s = gs_round_scale(compute, s);
-    p.scale = s > 0x1p-23f ? s : 0x1p-23f;
+    p.scale = s > least ? s : least;
     if (symmetric) return p;
     float o = rintf(-lo / p.scale) - 128.0f;
     p.offset = o < -128.0f ? -128.0f : o > 127.0f ? 127.0f : o;

@@ -6,7 +6,8 @@
  *                o = clamp(rne(-lo / s) - 128, -128, 127)
  *   symmetric    s = max(T(max(-lo, hi) / 127), 2^-23), o = 0
  * x is represented by (clamp(rne(x / s + o), -128, 127) - o) * s. T rounds to nearest even to the consumer's
- * dtype, so that its own rounding changes nothing; f16 subnormal scales are rounded up (row_quant.h).
+ * dtype, so that its own rounding changes nothing; f16 subnormal scales are rounded up (row_quant.h). In f16 the
+ * least scale is 257 * 2^-24 instead of 2^-23: consumers multiply by T(1 / s), which would be infinite below.
  *
  * For weights with codes q [n, k] and scales sw [n] as stored (ascend-bundles.md 4.2):
  *   deq_scale[n]  = s * sw[n]                                     (one f32 product)

@@ -1,46 +1,69 @@
 #include <ptq/alpha_search.h>
 
-#include <base/half.h>
 #include <base/mem.h>
+#include <kernels/kernels.h>
 #include <ptq/smooth_scale.h>
 
 #include <math.h>
 #include <string.h>
 
-enum { GRID = 21, FINE = 5, MOST = GRID + 1 };
+enum { GRID = 21, FINE = 3, MOST = GRID + 1 };
 static const float FINE_STEP = 0.0125f;
 
 /* ---- what every candidate is made from ---- */
 
 void gs_group_data_clear(gs_group_data *d) {
-    gs_free(d->act);
+    for (int v = 0; v < GS_VIEWS; v++) gs_free(d->view[v].act);
     gs_free(d->weight);
     gs_free(d->x);
+    gs_free(d->energy);
     *d = (gs_group_data){0};
 }
 
+/* Sample rows as f32, those of the first half first. */
 static gs_status widen_samples(gs_group_data *d, gs_error *err) {
-    size_t cells = (size_t)d->observer->sample_rows * (size_t)d->observer->width;
+    const gs_observer *o = d->observer;
+    int64_t width = o->width, at = 0;
+    size_t cells = (size_t)o->sample_rows * (size_t)width;
     if (cells == 0) return GS_OK;
     d->x = gs_calloc(cells, sizeof *d->x);
-    if (!d->x) return gs_error_nomem(err, cells * sizeof *d->x);
-    for (size_t i = 0; i < cells; i++) d->x[i] = gs_bf16_to_f32(d->observer->sample[i]);
+    d->energy = gs_calloc((size_t)o->sample_rows, sizeof *d->energy);
+    if (!d->x || !d->energy) return gs_error_nomem(err, cells * sizeof *d->x);
+    for (int half = 0; half < 2; half++) {
+        d->view[half].x = d->x + at * width;
+        d->view[half].energy = d->energy + at;
+        for (int64_t r = 0; r < o->sample_rows; r++) {
+            if (o->sample_fold[r] != half) continue;
+            gs_kernels_get()->convert_bf16_f32(width, o->sample + r * width, d->x + at * width);
+            d->energy[at++] = o->sample_energy[r];
+            d->view[half].rows++;
+        }
+    }
+    d->view[GS_VIEW_ALL].x = d->x;
+    d->view[GS_VIEW_ALL].energy = d->energy;
+    d->view[GS_VIEW_ALL].rows = o->sample_rows;
     return GS_OK;
 }
 
-/* Largest |x| and |w| of each channel that can carry a factor. */
+/* Largest |x| of each channel that can carry a factor; an empty half has zeros. */
+static gs_status view_absmax(const gs_group_data *d, gs_group_view *v, float *wide, gs_error *err) {
+    const gs_edge_group *g = d->group;
+    v->act = gs_calloc((size_t)g->site.channels, sizeof *v->act);
+    if (!v->act) return gs_error_nomem(err, (size_t)g->site.channels * sizeof *v->act);
+    for (int64_t j = 0; j < g->width; j++)
+        wide[j] = v->min[j] <= v->max[j] ? fmaxf(fabsf(v->min[j]), fabsf(v->max[j])) : 0.0f;
+    gs_edge_group_fold_max(g, wide, v->act);
+    return GS_OK;
+}
+
 static gs_status measure_channels(gs_group_data *d, gs_context *cx, gs_error *err) {
     const gs_edge_group *g = d->group;
     if (!g->site.node || d->options->smoothing == GS_SMOOTHING_NONE) return GS_OK;
     float *wide = gs_calloc((size_t)g->width, sizeof *wide);
-    d->act = gs_calloc((size_t)g->site.channels, sizeof *d->act);
     d->weight = gs_calloc((size_t)g->site.channels, sizeof *d->weight);
-    gs_status status = wide && d->act && d->weight ? GS_OK : gs_error_nomem(err, (size_t)g->width * sizeof *wide);
-    if (status == GS_OK) {
-        for (int64_t j = 0; j < g->width; j++) wide[j] = gs_observer_absmax(d->observer, j);
-        gs_edge_group_fold_max(g, wide, d->act);
-        status = gs_column_absmax(cx, d->linear, d->count, g->width, wide, err);
-    }
+    gs_status status = wide && d->weight ? GS_OK : gs_error_nomem(err, (size_t)g->width * sizeof *wide);
+    for (int v = 0; v < GS_VIEWS && status == GS_OK; v++) status = view_absmax(d, &d->view[v], wide, err);
+    if (status == GS_OK) status = gs_column_absmax(cx, d->linear, d->count, g->width, wide, err);
     if (status == GS_OK) gs_edge_group_fold_max(g, wide, d->weight);
     gs_free(wide);
     return status;
@@ -49,11 +72,18 @@ static gs_status measure_channels(gs_group_data *d, gs_context *cx, gs_error *er
 gs_status gs_group_data_init(gs_group_data *d, gs_context *cx, const gs_edge_group *group, gs_node *const *linear,
                              int count, const gs_observer *observer, const gs_smooth_quant_options *options,
                              gs_scale_convention convention, gs_dtype compute, gs_error *err) {
+    int64_t width = group->width;
     *d = (gs_group_data){.group = group, .linear = linear, .count = count, .observer = observer, .options = options,
                          .rule = {convention, compute, NULL}};
-    if (observer->width != group->width)
+    if (observer->width != width)
         return GS_FAIL(err, GS_E_FORMAT, "statistics of '%s' are of %lld channels, its linears read %lld",
-                       group->edge->name, (long long)observer->width, (long long)group->width);
+                       group->edge->name, (long long)observer->width, (long long)width);
+    for (int half = 0; half < 2; half++) {
+        d->view[half].min = observer->fold_min + half * width;
+        d->view[half].max = observer->fold_max + half * width;
+    }
+    d->view[GS_VIEW_ALL].min = observer->min;
+    d->view[GS_VIEW_ALL].max = observer->max;
     gs_status status = widen_samples(d, err);
     if (status == GS_OK) status = measure_channels(d, cx, err);
     if (status != GS_OK) gs_group_data_clear(d);
@@ -84,14 +114,15 @@ static void clear_candidate(candidate *c) {
 }
 
 /* Clipped range of the smoothed sample rows. */
-static gs_status sample_range(const gs_group_data *d, const float *spread, float *lo, float *hi, gs_error *err) {
-    const gs_observer *o = d->observer;
+static gs_status sample_range(const gs_group_data *d, const gs_group_view *v, const float *spread, float *lo,
+                              float *hi, gs_error *err) {
+    int64_t width = d->group->width;
     gs_observer smoothed = {0};
-    float *row = gs_calloc((size_t)o->width, sizeof *row);
-    gs_status status = row ? gs_observer_init(&smoothed, o->name, o->width, 0, err)
-                           : gs_error_nomem(err, (size_t)o->width * sizeof *row);
-    for (int64_t r = 0; r < o->sample_rows && status == GS_OK; r++) {
-        for (int64_t j = 0; j < o->width; j++) row[j] = d->x[r * o->width + j] / spread[j];
+    float *row = gs_calloc((size_t)width, sizeof *row);
+    gs_status status = row ? gs_observer_init(&smoothed, d->group->edge->name, width, 0, err)
+                           : gs_error_nomem(err, (size_t)width * sizeof *row);
+    for (int64_t r = 0; r < v->rows && status == GS_OK; r++) {
+        for (int64_t j = 0; j < width; j++) row[j] = v->x[r * width + j] / spread[j];
         status = gs_observer_see(&smoothed, NULL, r, 1, row, err);
     }
     if (status == GS_OK && d->options->range == GS_RANGE_MSE)
@@ -103,21 +134,23 @@ static gs_status sample_range(const gs_group_data *d, const float *spread, float
     return status;
 }
 
-static gs_status find_range(const gs_group_data *d, const float *spread, float *lo, float *hi, gs_error *err) {
-    const gs_observer *o = d->observer;
-    if (d->options->range != GS_RANGE_MINMAX && spread && d->x) return sample_range(d, spread, lo, hi, err);
+static gs_status find_range(const gs_group_data *d, const gs_group_view *v, const float *spread, float *lo,
+                            float *hi, gs_error *err) {
+    if (d->options->range != GS_RANGE_MINMAX && spread && v->rows) return sample_range(d, v, spread, lo, hi, err);
     if (d->options->range == GS_RANGE_PERCENTILE && !spread) {
-        gs_observer_percentile(o, d->options->percentile, lo, hi);
-    } else if (d->options->range == GS_RANGE_MSE && !spread) {
-        gs_observer_mse(o, d->options->act_symmetric, lo, hi);
-    } else {
-        *lo = INFINITY;
-        *hi = -INFINITY;
-        for (int64_t j = 0; j < o->width; j++) {
-            float s = spread ? spread[j] : 1.0f;
-            *lo = fminf(*lo, o->min[j] / s);
-            *hi = fmaxf(*hi, o->max[j] / s);
-        }
+        gs_observer_percentile(d->observer, d->options->percentile, lo, hi);
+        return GS_OK;
+    }
+    if (d->options->range == GS_RANGE_MSE && !spread) {
+        gs_observer_mse(d->observer, d->options->act_symmetric, lo, hi);
+        return GS_OK;
+    }
+    *lo = INFINITY;
+    *hi = -INFINITY;
+    for (int64_t j = 0; j < d->group->width; j++) {
+        float s = spread ? spread[j] : 1.0f;
+        *lo = fminf(*lo, v->min[j] / s);
+        *hi = fmaxf(*hi, v->max[j] / s);
     }
     return GS_OK;
 }
@@ -133,40 +166,32 @@ static gs_status make_importance(const gs_group_data *d, candidate *c, gs_error 
     return GS_OK;
 }
 
-static gs_status smooth_candidate(const gs_group_data *d, candidate *c, gs_error *err) {
+static gs_status smooth_candidate(const gs_group_data *d, const gs_group_view *v, candidate *c, gs_error *err) {
     const gs_edge_group *g = d->group;
     c->s = gs_calloc((size_t)g->site.channels, sizeof *c->s);
     c->spread = gs_calloc((size_t)g->width, sizeof *c->spread);
     if (!c->s || !c->spread) return gs_error_nomem(err, (size_t)g->width * sizeof *c->s);
-    gs_smooth_scales(g->site.channels, d->act, d->weight, c->alpha, c->s);
+    gs_smooth_scales(g->site.channels, v->act, d->weight, c->alpha, c->s);
     GS_TRY(gs_smooth_scales_fit(g, d->rule.compute, c->s, err));
     gs_edge_group_spread(g, c->s, c->spread);
     return GS_OK;
 }
 
-static gs_status make_candidate(const gs_group_data *d, gs_scheme scheme, float alpha, candidate *c, gs_error *err) {
+static gs_status make_candidate(const gs_group_data *d, const gs_group_view *v, gs_scheme scheme, float alpha,
+                                candidate *c, gs_error *err) {
     *c = (candidate){.alpha = alpha};
-    if (!isnan(alpha)) GS_TRY(smooth_candidate(d, c, err));
+    if (!isnan(alpha)) GS_TRY(smooth_candidate(d, v, c, err));
     if (d->options->refine) GS_TRY(make_importance(d, c, err));
     c->trial = (gs_trial){.scheme = scheme, .smooth = c->spread, .rule = d->rule};
     c->trial.rule.importance = c->importance;
     if (scheme != GS_SCHEME_W8A8) return GS_OK;
     float lo, hi;
-    GS_TRY(find_range(d, c->spread, &lo, &hi, err));
+    GS_TRY(find_range(d, v, c->spread, &lo, &hi, err));
     c->trial.act = gs_act_params_from_range(lo, hi, d->options->act_symmetric, d->rule.compute);
     return GS_OK;
 }
 
 /* ---- comparing them ---- */
-
-static double objective(int64_t rows, const double *error, const double *energy) {
-    double lost = 0, all = 0;
-    for (int64_t r = 0; r < rows; r++) {
-        lost += error[r];
-        all += energy[r];
-    }
-    return all > 0 ? lost / all : lost > 0 ? INFINITY : 0;
-}
 
 typedef struct search {
     gs_context *cx;
@@ -174,78 +199,131 @@ typedef struct search {
     gs_scheme scheme;
     gs_exec_drop *drop;
     void *drop_ctx;
-    candidate best;
-    double least; /* objective of the best so far; infinite: none yet */
 } search;
 
-static gs_status measure(const search *s, const candidate *c, int n, double *score, gs_error *err) {
+/* What candidates lose, summed over rows. */
+typedef struct tally {
+    double lost[MOST], relative[MOST]; /* sum of e, and of e / F */
+    double all;                        /* sum of E */
+    int64_t rows;
+} tally;
+
+static void count_rows(tally *t, int n, const gs_group_view *v, const double *error, const double *energy) {
+    for (int64_t r = 0; r < v->rows; r++) {
+        double ends_in = v->energy[r] > 0 ? (double)v->energy[r] : energy[r];
+        t->all += energy[r];
+        for (int i = 0; i < n; i++) {
+            double e = error[i * v->rows + r];
+            t->lost[i] += e;
+            t->relative[i] += ends_in > 0 ? e / ends_in : e > 0 ? INFINITY : 0;
+        }
+    }
+    t->rows += v->rows;
+}
+
+/* Adds what candidates lose on the rows of a view. */
+static gs_status add_losses(const search *s, const candidate *c, int n, const gs_group_view *v, tally *t,
+                            gs_error *err) {
     const gs_group_data *d = s->d;
-    int64_t rows = d->observer->sample_rows;
     gs_trial trial[MOST];
     for (int i = 0; i < n; i++) trial[i] = c[i].trial;
-    gs_trial_set set = {.linear = d->linear, .count = d->count, .x = d->x, .rows = rows, .k = d->group->width,
+    gs_trial_set set = {.linear = d->linear, .count = d->count, .x = v->x, .rows = v->rows, .k = d->group->width,
                         .trial = trial, .trials = n, .drop = s->drop, .drop_ctx = s->drop_ctx};
-    double *error = gs_calloc((size_t)n * (size_t)rows, sizeof *error), *energy = gs_calloc((size_t)rows, sizeof *energy);
+    size_t cells = (size_t)n * (size_t)v->rows;
+    double *error = gs_calloc(cells, sizeof *error), *energy = gs_calloc((size_t)v->rows, sizeof *energy);
     gs_status status = error && energy ? gs_trial_run(s->cx, &set, error, energy, err)
-                                       : gs_error_nomem(err, (size_t)n * (size_t)rows * sizeof *error);
-    for (int i = 0; i < n && status == GS_OK; i++) score[i] = objective(rows, error + i * rows, energy);
+                                       : gs_error_nomem(err, cells * sizeof *error);
+    if (status == GS_OK) count_rows(t, n, v, error, energy);
     gs_free(error);
     gs_free(energy);
     return status;
 }
 
-/* Tries the given alphas; the first of equals, and an earlier best, win. */
-static gs_status try_alphas(search *s, const float *alpha, int n, gs_error *err) {
+/* Alphas fitted on one view, judged on another. */
+static gs_status judge(const search *s, const float *alpha, int n, int fit, int rows, tally *t, gs_error *err) {
     candidate c[MOST] = {0};
-    double score[MOST];
     gs_status status = GS_OK;
-    for (int i = 0; i < n && status == GS_OK; i++) status = make_candidate(s->d, s->scheme, alpha[i], &c[i], err);
-    if (status == GS_OK && s->d->x) status = measure(s, c, n, score, err);
-    for (int i = 0; i < n && status == GS_OK; i++) {
-        double got = s->d->x ? score[i] : NAN;
-        if (i > 0 && !(got < s->least)) continue;
-        if (i == 0 && s->least < INFINITY && !(got < s->least)) continue;
-        clear_candidate(&s->best);
-        s->best = c[i];
-        s->least = got;
-        c[i] = (candidate){0};
-    }
+    for (int i = 0; i < n && status == GS_OK; i++)
+        status = make_candidate(s->d, &s->d->view[fit], s->scheme, alpha[i], &c[i], err);
+    if (status == GS_OK) status = add_losses(s, c, n, &s->d->view[rows], t, err);
     for (int i = 0; i < n; i++) clear_candidate(&c[i]);
     return status;
 }
 
-static gs_status search_alpha(search *s, gs_error *err) {
+/* How good an alpha is. */
+typedef struct score {
+    double objective, error;
+} score;
+
+static gs_status score_alphas(const search *s, const float *alpha, int n, score *out, gs_error *err) {
+    const gs_group_view *v = s->d->view;
+    tally t = {.all = 0};
+    if (s->scheme == GS_SCHEME_W8A8 && v[GS_VIEW_FIRST].rows && v[GS_VIEW_SECOND].rows) {
+        GS_TRY(judge(s, alpha, n, GS_VIEW_FIRST, GS_VIEW_SECOND, &t, err));
+        GS_TRY(judge(s, alpha, n, GS_VIEW_SECOND, GS_VIEW_FIRST, &t, err));
+    } else {
+        GS_TRY(judge(s, alpha, n, GS_VIEW_ALL, GS_VIEW_ALL, &t, err));
+    }
+    for (int i = 0; i < n; i++) {
+        out[i].objective = t.all > 0 ? t.lost[i] / t.all : t.lost[i] > 0 ? INFINITY : 0;
+        out[i].error = sqrt(t.relative[i] / (double)t.rows);
+    }
+    return GS_OK;
+}
+
+/* The best alpha so far. */
+typedef struct best {
+    float alpha;
+    score score;
+} best;
+
+/* Tries the given alphas against the best so far; the first of equals wins. */
+static gs_status try_alphas(const search *s, const float *alpha, int n, best *b, gs_error *err) {
+    score got[MOST];
+    GS_TRY(score_alphas(s, alpha, n, got, err));
+    for (int i = 0; i < n; i++)
+        if (got[i].objective < b->score.objective) *b = (best){alpha[i], got[i]};
+    return GS_OK;
+}
+
+static gs_status search_alpha(const search *s, best *b, gs_error *err) {
     float alpha[MOST];
     if (!s->d->x) {
         GS_FAIL(err, GS_E_INVALID, "'%s': a search for alpha needs sample rows, the statistics have none",
                 s->d->group->edge->name);
-        return gs_error_hint(err, "calibrate again with --sample-rows 256, or give a fixed --alpha");
+        return gs_error_hint(err, "calibrate again, or give a fixed --alpha");
     }
     alpha[0] = NAN;
     for (int i = 0; i < GRID; i++) alpha[1 + i] = (float)i / (GRID - 1);
-    GS_TRY(try_alphas(s, alpha, 1 + GRID, err));
-    if (isnan(s->best.alpha)) return GS_OK;
+    GS_TRY(try_alphas(s, alpha, 1 + GRID, b, err));
+    if (isnan(b->alpha)) return GS_OK;
     int n = 0;
-    for (int i = -FINE / 2 - 1; i <= FINE / 2 + 1; i++) {
-        float a = s->best.alpha + (float)i * FINE_STEP;
+    float middle = b->alpha;
+    for (int i = -FINE; i <= FINE; i++) {
+        float a = middle + (float)i * FINE_STEP;
         if (i != 0 && a >= 0 && a <= 1) alpha[n++] = a;
     }
-    return try_alphas(s, alpha, n, err);
+    return try_alphas(s, alpha, n, b, err);
 }
 
 gs_status gs_group_choose(gs_context *cx, const gs_group_data *d, gs_scheme scheme, gs_exec_drop *drop,
                           void *drop_ctx, gs_group_choice *out, gs_error *err) {
-    search s = {.cx = cx, .d = d, .scheme = scheme, .drop = drop, .drop_ctx = drop_ctx, .least = INFINITY};
-    bool smooth = d->act && scheme != GS_SCHEME_W8A16;
-    float alpha = smooth && d->options->smoothing == GS_SMOOTHING_FIXED ? d->options->alpha : NAN;
-    gs_status status = smooth && d->options->smoothing == GS_SMOOTHING_AUTO ? search_alpha(&s, err)
-                                                                            : try_alphas(&s, &alpha, 1, err);
+    search s = {.cx = cx, .d = d, .scheme = scheme, .drop = drop, .drop_ctx = drop_ctx};
+    bool smooth = d->weight && scheme != GS_SCHEME_W8A16;
+    best b = {NAN, {INFINITY, NAN}};
+    candidate c;
+    if (smooth && d->options->smoothing == GS_SMOOTHING_FIXED) b.alpha = d->options->alpha;
+    if (smooth && d->options->smoothing == GS_SMOOTHING_AUTO)
+        GS_TRY(search_alpha(&s, &b, err));
+    else if (d->x)
+        GS_TRY(score_alphas(&s, &b.alpha, 1, &b.score, err));
+    gs_status status = make_candidate(d, &d->view[GS_VIEW_ALL], scheme, b.alpha, &c, err);
     if (status != GS_OK) {
-        clear_candidate(&s.best);
+        clear_candidate(&c);
         return status;
     }
-    *out = (gs_group_choice){.scheme = scheme, .alpha = s.best.alpha, .s = s.best.s, .act = s.best.trial.act,
-                             .importance = s.best.importance, .error = (float)sqrt(s.least)};
-    gs_free(s.best.spread);
+    *out = (gs_group_choice){.scheme = scheme, .alpha = c.alpha, .s = c.s, .act = c.trial.act,
+                             .importance = c.importance, .error = (float)b.score.error};
+    gs_free(c.spread);
     return GS_OK;
 }

@@ -1,6 +1,17 @@
-/* The settings of one group (edge_group.h), chosen or measured by the error they leave in its outputs.
+/* The settings of one group (edge_group.h), chosen and measured by the error they leave in its outputs.
  *
- * objective(t) = sum_r e_t(r) / sum_r E(r) over sample rows r: the share of the outputs' energy that is lost.
+ * For an alpha, and in general between ways to do the same:
+ *     objective = sum_r e(r) / sum_r E(r)   over sample rows r, e and E as in trial.h,
+ * the share of the outputs' energy that is lost. For whether the result is good enough:
+ *     output error = sqrt(mean_r e(r) / F(r))
+ * with F(r) the energy of the value that the outputs end up in: of the sum, when they are added to something (a
+ * residual stream), else of the outputs. An error that is large beside a small output may be nothing in a large sum, and the
+ * other way round.
+ *
+ * Static activations are judged on data they were not fitted to: factors and range are fitted on one half of the
+ * calibration data and measured on sample rows of the other, both ways, and the two sums are added; the
+ * setting that wins is then fitted on all of it. Judged on its own data, a search drives every channel to the end of its range,
+ * and the first unseen token clips. Statistics without two halves are judged on themselves.
  */
 #ifndef GS_PTQ_ALPHA_SEARCH_H
 #define GS_PTQ_ALPHA_SEARCH_H
@@ -10,6 +21,17 @@
 #include <ptq/smooth_quant.h>
 #include <ptq/trial.h>
 
+/* A part of the calibration data. */
+typedef struct gs_group_view {
+    const float *min, *max; /* [width] */
+    float *act;             /* [site.channels] absmax, owned; NULL: no smoothing */
+    const float *x;         /* [rows, width] sample rows; NULL without */
+    const float *energy;    /* [rows] of what their outputs end up in; 0: unknown */
+    int64_t rows;
+} gs_group_view;
+
+enum { GS_VIEW_FIRST, GS_VIEW_SECOND, GS_VIEW_ALL, GS_VIEWS };
+
 /* One group with everything a search needs, made once. */
 typedef struct gs_group_data {
     const gs_edge_group *group;
@@ -18,8 +40,10 @@ typedef struct gs_group_data {
     const gs_observer *observer;
     const gs_smooth_quant_options *options;
     gs_row_rule rule;         /* convention and compute */
-    float *act, *weight;      /* [site.channels] absmax, for smoothing; NULL without a site */
-    float *x;                 /* [sample rows, width]; NULL without samples */
+    float *weight;            /* [site.channels] absmax; NULL: no smoothing */
+    float *x;                 /* [sample rows, width], the first half's rows before the second's; NULL without */
+    float *energy;            /* [sample rows] in the same order */
+    gs_group_view view[GS_VIEWS];
 } gs_group_data;
 
 gs_status gs_group_data_init(gs_group_data *d, gs_context *cx, const gs_edge_group *group, gs_node *const *linear,
@@ -34,7 +58,7 @@ typedef struct gs_group_choice {
     float *s;           /* [site.channels], owned; NULL: not smoothed */
     gs_act_params act;  /* W8A8 */
     float *importance;  /* [width], owned; NULL unless refined */
-    float error;        /* sqrt(objective); NAN: not measured */
+    float error;        /* output error; NAN: not measured */
 } gs_group_choice;
 void gs_group_choice_clear(gs_group_choice *c); /* safe on a zeroed struct */
 

@@ -27,6 +27,10 @@ gs_status gs_comp_algo_decide(gs_comp_algo *algo, gs_context *cx, gs_net *net, g
     return algo->class->decide ? algo->class->decide(algo, cx, net, err) : GS_OK;
 }
 
+gs_status gs_comp_algo_settle(gs_comp_algo *algo, gs_context *cx, gs_error *err) {
+    return algo->class->settle ? algo->class->settle(algo, cx, err) : GS_OK;
+}
+
 gs_status gs_comp_algo_apply(gs_comp_algo *algo, gs_net *net, gs_error *err) {
     return algo->class->apply(algo, net, err);
 }

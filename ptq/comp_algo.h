@@ -4,6 +4,7 @@
  *
  *     decide     looks at a float segment, and at what calibration learned about it, and settles what is to
  *                become of it; the net is not changed. NULL for an algorithm that has nothing to find out.
+ *     settle     after the last decide: what only the whole network can tell (how much may be spent where).
  *     apply      changes the structure: which nodes become what, new params planned without
  *                bytes. Cheap; may be called on a net whose params are only views.
  *     callbacks  what the algorithm wants to see while activations or training steps stream
@@ -43,6 +44,7 @@ typedef struct gs_comp_algo gs_comp_algo;
 typedef struct gs_comp_algo_class {
     const char *name; /* "RoundToNearest" */
     gs_status (*decide)(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err); /* or NULL */
+    gs_status (*settle)(gs_comp_algo *algo, gs_context *cx, gs_error *err); /* or NULL */
     gs_status (*apply)(gs_comp_algo *algo, gs_net *net, gs_error *err);
     const gs_algo_callbacks *(*callbacks)(gs_comp_algo *algo); /* or NULL */
     gs_status (*convert)(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err);
@@ -60,6 +62,7 @@ struct gs_comp_algo {
 };
 
 gs_status gs_comp_algo_decide(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) GS_NODISCARD;
+gs_status gs_comp_algo_settle(gs_comp_algo *algo, gs_context *cx, gs_error *err) GS_NODISCARD;
 gs_status gs_comp_algo_apply(gs_comp_algo *algo, gs_net *net, gs_error *err) GS_NODISCARD;
 const gs_algo_callbacks *gs_comp_algo_callbacks(gs_comp_algo *algo);
 gs_status gs_comp_algo_convert(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) GS_NODISCARD;

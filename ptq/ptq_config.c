@@ -140,3 +140,21 @@ gs_status gs_ptq_config_check(const gs_ptq_config *c, gs_error *err) {
     }
     return GS_OK;
 }
+
+/* Static text; NULL: nothing is missing. */
+static const char *missing(const gs_ptq_config *c) {
+    static const char *const suppression[] = {
+        [GS_OUTLIERS_AWQ] = "AWQ", [GS_OUTLIERS_OSP] = "outlier suppression plus", [GS_OUTLIERS_OSL] = "outlier suppression lite"};
+    if (c->weight_quant_dtype == GS_QUANT_INT4) return "quantization to int4";
+    if (c->kvcache_quant_dtype != GS_QUANT_NONE) return "quantization of the KV cache";
+    if (c->precision_recovery == GS_RECOVERY_GPTQ) return "GPTQ";
+    if (c->weight_quant_granularity == GS_PER_GROUP) return "quantization by groups";
+    return (size_t)c->outliers_suppression < GS_COUNTOF(suppression) ? suppression[c->outliers_suppression] : "this";
+}
+
+gs_status gs_ptq_config_check_done(const gs_ptq_config *c, gs_error *err) {
+    const char *what = missing(c);
+    for (size_t i = 0; i < c->layer_policy_count && !what; i++)
+        if (c->layer_policies[i].config) what = missing(c->layer_policies[i].config);
+    return what ? GS_FAIL(err, GS_E_INVALID, "%s: %s is not implemented", gs_ptq_config_tag(c), what) : GS_OK;
+}

@@ -53,6 +53,8 @@ struct gs_ptq_config {
 gs_ptq_config gs_ptq_config_w8a16(void);
 /* Legality matrix, of this config and of every policy's. GS_E_INVALID names the rule. */
 gs_status gs_ptq_config_check(const gs_ptq_config *c, gs_error *err) GS_NODISCARD;
+/* GS_E_INVALID naming what this config, or a policy's, asks for that is legal but that no algorithm here does. */
+gs_status gs_ptq_config_check_done(const gs_ptq_config *c, gs_error *err) GS_NODISCARD;
 /* int8 weights and activations, per tensor (W8A8) or per token (W8A8_DYNAMIC). */
 gs_ptq_config gs_ptq_config_w8a8(bool per_token);
 /* What a linear becomes under this config: FLOAT, W8A16, W8A8 or W8A8_DYNAMIC. */

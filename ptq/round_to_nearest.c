@@ -56,10 +56,7 @@ static const gs_comp_algo_class round_to_nearest = {
 /* What needs no data: weights alone, or activations whose scales are found at run time. */
 static gs_status check_needs_no_data(const gs_ptq_config *c, gs_error *err) {
     bool act = c->act_quant_dtype != GS_QUANT_NONE;
-    bool fits = (!act || c->act_quant_granularity == GS_PER_TOKEN) && c->kvcache_quant_dtype == GS_QUANT_NONE &&
-                c->weight_quant_dtype != GS_QUANT_INT4 && c->weight_quant_granularity == GS_PER_CHANNEL &&
-                c->outliers_suppression == GS_OUTLIERS_NONE && c->precision_recovery == GS_RECOVERY_NONE;
-    if (fits) return GS_OK;
+    if ((!act || c->act_quant_granularity == GS_PER_TOKEN) && c->outliers_suppression == GS_OUTLIERS_NONE) return GS_OK;
     return GS_FAIL(err, GS_E_INVALID,
                    "RoundToNearest quantizes weights to int8 per channel, with float or per-token "
                    "activations, not %s", gs_ptq_config_tag(c));
@@ -67,6 +64,7 @@ static gs_status check_needs_no_data(const gs_ptq_config *c, gs_error *err) {
 
 gs_status gs_round_to_nearest_create(const gs_ptq_config *config, gs_comp_algo **out, gs_error *err) {
     GS_TRY(gs_ptq_config_check(config, err));
+    GS_TRY(gs_ptq_config_check_done(config, err));
     GS_TRY(check_needs_no_data(config, err));
     for (size_t i = 0; i < config->layer_policy_count; i++)
         if (config->layer_policies[i].config) GS_TRY(check_needs_no_data(config->layer_policies[i].config, err));

@@ -8,14 +8,18 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* What was settled for one group; found again by the name of its edge. */
+/* What was found out about one group; found again by the name of its edge. */
 typedef struct decision {
     char *edge;
-    gs_group_choice choice; /* scheme FLOAT: nothing of the group is quantized */
-    char reason[64];        /* of a fallback */
+    gs_group_choice wanted, other; /* as asked, and the fallback (scheme FLOAT: nothing is quantized) */
+    bool falls;                    /* the fallback is taken */
+    int64_t weights;               /* elements that were to be quantized */
 } decision;
+
+static const gs_group_choice *taken(const decision *d) { return d->falls ? &d->other : &d->wanted; }
 
 typedef struct smooth_quant {
     gs_comp_algo base;
@@ -53,7 +57,8 @@ static gs_status add_decision(smooth_quant *a, const char *edge, decision *d, gs
 
 static void clear_decision(decision *d) {
     gs_free(d->edge);
-    gs_group_choice_clear(&d->choice);
+    gs_group_choice_clear(&d->wanted);
+    gs_group_choice_clear(&d->other);
 }
 
 /* NULL: the group holds no quantized linear. */
@@ -89,35 +94,71 @@ static bool listed(const smooth_quant *a, const gs_group_data *d) {
 }
 
 /* The first permitted scheme after the wanted one whose error is small enough; FLOAT at last. */
-static gs_status fall_back(smooth_quant *a, gs_context *cx, const gs_group_data *d, decision *out, gs_error *err) {
+static gs_status find_other(smooth_quant *a, gs_context *cx, const gs_group_data *d, decision *out, gs_error *err) {
     static const gs_scheme order[] = {GS_SCHEME_W8A8_DYNAMIC, GS_SCHEME_W8A16};
-    gs_scheme first = out->choice.scheme;
-    gs_group_choice_clear(&out->choice);
     for (size_t i = 0; i < GS_COUNTOF(order); i++) {
-        bool permitted = a->options.fallback_schemes >> order[i] & 1u;
-        if (!permitted || order[i] == first || (first == GS_SCHEME_W8A8_DYNAMIC && order[i] == GS_SCHEME_W8A8))
-            continue;
-        GS_TRY(gs_group_choose(cx, d, order[i], a->base.drop, a->base.drop_ctx, &out->choice, err));
-        if (out->choice.error <= a->options.fallback_threshold) return GS_OK;
-        gs_group_choice_clear(&out->choice);
+        if (!(a->options.fallback_schemes >> order[i] & 1u) || order[i] == out->wanted.scheme) continue;
+        GS_TRY(gs_group_choose(cx, d, order[i], a->base.drop, a->base.drop_ctx, &out->other, err));
+        if ((double)out->other.error <= a->options.fallback_threshold) return GS_OK;
+        gs_group_choice_clear(&out->other);
     }
-    out->choice = (gs_group_choice){.scheme = GS_SCHEME_FLOAT, .alpha = NAN, .error = NAN};
+    out->other = (gs_group_choice){.scheme = GS_SCHEME_FLOAT, .alpha = NAN, .error = NAN};
     return GS_OK;
 }
 
 static gs_status decide_data(smooth_quant *a, gs_context *cx, const gs_group_data *d, gs_scheme scheme,
                              decision *out, gs_error *err) {
-    *out = (decision){0};
-    GS_TRY(gs_group_choose(cx, d, scheme, a->base.drop, a->base.drop_ctx, &out->choice, err));
-    bool forced = a->options.fallback == GS_FALLBACK_LIST && listed(a, d);
-    bool bad = a->options.fallback == GS_FALLBACK_AUTO && out->choice.error > a->options.fallback_threshold;
-    if (a->options.fallback == GS_FALLBACK_AUTO && isnan(out->choice.error))
+    GS_TRY(gs_group_choose(cx, d, scheme, a->base.drop, a->base.drop_ctx, &out->wanted, err));
+    if (a->options.fallback == GS_FALLBACK_AUTO && isnan(out->wanted.error))
         return GS_FAIL(err, GS_E_INVALID, "'%s': --fallback auto needs sample rows, the statistics have none",
                        d->group->edge->name);
-    if (!forced && !bad) return GS_OK;
-    snprintf(out->reason, sizeof out->reason, "output error %.3g as %s", (double)out->choice.error,
-             gs_scheme_name(scheme));
-    return fall_back(a, cx, d, out, err);
+    for (int i = 0; i < d->count; i++) out->weights += gs_param_count(d->linear[i]->param[GS_ROLE_WEIGHT]);
+    out->falls = a->options.fallback == GS_FALLBACK_LIST
+                     ? listed(a, d)
+                     : a->options.fallback == GS_FALLBACK_AUTO && (double)out->wanted.error > a->options.fallback_threshold;
+    return out->falls ? find_other(a, cx, d, out, err) : GS_OK;
+}
+
+/* Worst first. */
+static int by_error(const void *left, const void *right) {
+    const decision *const *a = left, *const *b = right;
+    if ((*a)->wanted.error != (*b)->wanted.error) return (*a)->wanted.error < (*b)->wanted.error ? 1 : -1;
+    return *a < *b ? -1 : 1; /* the earlier one: settled alike every time */
+}
+
+/* Keeps fallbacks to their share of the weights: the worst groups fall first, and one that does not fit any more
+ * stays as asked. */
+static gs_status settle(gs_comp_algo *algo, gs_context *cx, gs_error *err) {
+    smooth_quant *a = (smooth_quant *)algo;
+    int64_t all = 0, fallen = 0;
+    size_t n = 0, kept = 0;
+    if (a->options.fallback != GS_FALLBACK_AUTO) return GS_OK;
+    decision **order = gs_calloc(a->count + 1, sizeof(decision *));
+    if (!order) return gs_error_nomem(err, a->count * sizeof(decision *));
+    for (size_t i = 0; i < a->count; i++) {
+        all += a->decision[i].weights;
+        if (a->decision[i].falls) order[n++] = &a->decision[i];
+    }
+    qsort(order, n, sizeof(decision *), by_error);
+    for (size_t i = 0; i < n; i++) {
+        order[i]->falls = (double)(fallen + order[i]->weights) <= a->options.fallback_share * (double)all * (1 + 1e-9);
+        if (order[i]->falls) fallen += order[i]->weights;
+        else kept++;
+    }
+    gs_free(order);
+    if (kept)
+        gs_log(cx, GS_LOG_WARN, "%zu more groups of linears exceed the fallback threshold; %.1f %% of the weights have fallen "
+               "back, more than %.1f %% may not", kept, 100 * (double)fallen / (double)all,
+               100 * a->options.fallback_share);
+    return GS_OK;
+}
+
+/* Column maxima are read even where nothing is tried out. */
+static void drop_weights(const smooth_quant *a, gs_node *const *linear, int count) {
+    for (int i = 0; i < count && a->base.drop; i++) {
+        const gs_tensor *view = linear[i]->param[GS_ROLE_WEIGHT]->source;
+        if (view) a->base.drop(a->base.drop_ctx, view);
+    }
 }
 
 static gs_status decide_group(smooth_quant *a, gs_context *cx, const gs_edge_group *g, gs_error *err) {
@@ -138,6 +179,7 @@ static gs_status decide_group(smooth_quant *a, gs_context *cx, const gs_edge_gro
         status = add_decision(a, g->edge->name, &d, err);
     }
 done:
+    drop_weights(a, linear, count);
     clear_decision(&d);
     gs_group_data_clear(&data);
     gs_observer_clear(&observer);
@@ -160,7 +202,7 @@ static gs_status decide(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_erro
 static gs_status fold_groups(const smooth_quant *a, const gs_edge_groups *groups, gs_error *err) {
     for (int i = 0; i < groups->count; i++) {
         const decision *d = find_decision(a, groups->group[i].edge->name);
-        if (d && d->choice.s) GS_TRY(gs_edge_group_smooth(&groups->group[i], d->choice.s, err));
+        if (d && taken(d)->s) GS_TRY(gs_edge_group_smooth(&groups->group[i], taken(d)->s, err));
     }
     return GS_OK;
 }
@@ -184,13 +226,16 @@ static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_group *
         l.scheme = gs_ptq_config_scheme(c);
         return gs_linear_batch_plan(a->batch, net, node, &l, err);
     }
-    l.scheme = d->choice.scheme;
+    const gs_group_choice *choice = taken(d);
+    l.scheme = choice->scheme;
     l.convention = c->scale_convention;
-    l.act = d->choice.act;
-    l.alpha = d->choice.alpha;
-    l.output_error = d->choice.error;
-    l.importance = d->choice.importance;
-    memcpy(l.reason, d->reason, sizeof l.reason);
+    l.act = choice->act;
+    l.alpha = choice->alpha;
+    l.output_error = choice->error;
+    l.importance = choice->importance;
+    if (d->falls)
+        snprintf(l.reason, sizeof l.reason, "output error %.3g as %s", (double)d->wanted.error,
+                 gs_scheme_name(d->wanted.scheme));
     bool unsmoothed = a->options.smoothing != GS_SMOOTHING_NONE && !g->site.node && !l.reason[0];
     if (unsmoothed) snprintf(l.reason, sizeof l.reason, "not smoothed: %.48s", g->reason);
     return gs_linear_batch_plan(a->batch, net, node, &l, err);
@@ -229,6 +274,7 @@ static void destroy(gs_comp_algo *algo) {
 static const gs_comp_algo_class smooth_quant_class = {
     .name = "SmoothQuant",
     .decide = decide,
+    .settle = settle,
     .apply = apply,
     .convert = convert,
     .destroy = destroy,
@@ -236,13 +282,24 @@ static const gs_comp_algo_class smooth_quant_class = {
 
 /* ---- settings ---- */
 
+static bool contradicts(const gs_ptq_config *c, const gs_smooth_quant_options *o) {
+    return (c->outliers_suppression == GS_OUTLIERS_SMOOTH) != (o->smoothing != GS_SMOOTHING_NONE);
+}
+
 static gs_status check_config(const gs_ptq_config *c, const gs_smooth_quant_options *o, gs_error *err) {
-    bool int8 = c->weight_quant_dtype == GS_QUANT_INT8 && c->weight_quant_granularity == GS_PER_CHANNEL;
-    if (!int8 || c->kvcache_quant_dtype != GS_QUANT_NONE || c->precision_recovery != GS_RECOVERY_NONE)
+    GS_TRY(gs_ptq_config_check(c, err));
+    GS_TRY(gs_ptq_config_check_done(c, err));
+    if (c->weight_quant_dtype == GS_QUANT_NONE)
         return GS_FAIL(err, GS_E_INVALID, "SmoothQuant quantizes weights to int8 per channel, not %s",
                        gs_ptq_config_tag(c));
-    if ((c->outliers_suppression == GS_OUTLIERS_SMOOTH) != (o->smoothing != GS_SMOOTHING_NONE))
-        return GS_FAIL(err, GS_E_INVALID, "outliers_suppression and alpha contradict each other");
+    if (contradicts(c, o)) return GS_FAIL(err, GS_E_INVALID, "outliers_suppression and alpha contradict each other");
+    for (size_t i = 0; i < c->layer_policy_count; i++) {
+        const gs_ptq_config *policy = c->layer_policies[i].config;
+        /* float activations are never smoothed */
+        if (policy && policy->act_quant_dtype != GS_QUANT_NONE && contradicts(policy, o))
+            return GS_FAIL(err, GS_E_INVALID, "outliers_suppression of policy '%s' and alpha contradict each other",
+                           c->layer_policies[i].pattern);
+    }
     return GS_OK;
 }
 
@@ -252,14 +309,15 @@ static gs_status check_options(const gs_smooth_quant_options *o, gs_error *err) 
     if (o->range == GS_RANGE_PERCENTILE && !(o->percentile > 50 && o->percentile <= 100))
         return GS_FAIL(err, GS_E_INVALID, "percentile %g is not above 50 and at most 100", o->percentile);
     if (o->fallback != GS_FALLBACK_NONE && !(o->fallback_threshold > 0))
-        return GS_FAIL(err, GS_E_INVALID, "the fallback threshold %g is not positive", (double)o->fallback_threshold);
+        return GS_FAIL(err, GS_E_INVALID, "the fallback threshold %g is not positive", o->fallback_threshold);
+    if (o->fallback == GS_FALLBACK_AUTO && !(o->fallback_share >= 0 && o->fallback_share <= 1))
+        return GS_FAIL(err, GS_E_INVALID, "a fallback share of %g is not between 0 and 1", o->fallback_share);
     return GS_OK;
 }
 
 gs_status gs_smooth_quant_create(const gs_ptq_config *config, const gs_smooth_quant_options *options,
                                  gs_observer_source *source, void *source_ctx, gs_comp_algo **out,
                                  gs_error *err) {
-    GS_TRY(gs_ptq_config_check(config, err));
     GS_TRY(check_config(config, options, err));
     GS_TRY(check_options(options, err));
     smooth_quant *a = gs_calloc(1, sizeof *a);

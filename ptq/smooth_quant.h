@@ -5,16 +5,15 @@
  * It works on groups (edge_group.h): the linears that read one value share its factors and its scale.
  * decide, for each group of a segment, reads the group's observer and settles
  *   1. the factors s: none, those of a given alpha, or those of the alpha with the least objective
- *      (below) over sample rows: first a grid, then a finer one around the best; alpha 0 and 1 are the ends, and
+ *      (alpha_search.h) over sample rows: first a grid, then a finer one around the best; alpha 0 and 1 are the ends, and
  *      "no smoothing" is a candidate too. Where nothing can carry the factors the group is left unsmoothed, with the reason.
  *   2. the activation scale (act_quant.h) of x / s, W8A8 only: from the extremes of its channels, or clipped by a
  *      percentile or by least mean square error over the sample rows;
- *   3. with fallback: whether the group stays with its scheme. Its output error, sqrt(objective), must not exceed the
- *      threshold; else it gets the first permitted scheme, in the order W8A8_DYNAMIC, W8A16, FLOAT, that meets it.
+ *   3. with fallback: whether the group stays with its scheme. A group whose output error (alpha_search.h) exceeds
+ *      the threshold is to get the first permitted scheme, in the order W8A8_DYNAMIC, W8A16, FLOAT, that meets it.
+ * settle, once all segments were decided, lets the worst groups fall back first until their share of the weights is used up.
  * apply folds the factors and replaces the linears, convert makes the bytes (linear_batch.h). The float function
  * of the net is unchanged by the factors, up to rounding.
- *
- * objective = sum over sample rows of min(e_r / E, cap), see alpha_search.h.
  */
 #ifndef GS_PTQ_SMOOTH_QUANT_H
 #define GS_PTQ_SMOOTH_QUANT_H
@@ -37,7 +36,8 @@ typedef struct gs_smooth_quant_options {
     gs_fallback fallback;
     const char *const *fallback_list; /* LIST: words in the names of linears; borrowed */
     size_t fallback_count;
-    float fallback_threshold;    /* AUTO and LIST: largest output error allowed */
+    double fallback_threshold;   /* AUTO and LIST: largest output error allowed */
+    double fallback_share;       /* AUTO: largest share of the weights to be quantized that may fall back */
     unsigned fallback_schemes;   /* bit i: gs_scheme i is permitted beside the config's own; FLOAT always is */
 } gs_smooth_quant_options;
 

@@ -10,10 +10,11 @@
 
 static const float LEAST = 1e-5f;
 
-void gs_smooth_scales(int64_t n, const float *act, const float *weight, float alpha, float *s) {
+void gs_smooth_scales(int64_t n, const float *act, const float *weight, double alpha, float *s) {
+    float up_power = (float)alpha, down_power = (float)(1 - alpha);
     for (int64_t j = 0; j < n; j++) {
         float w = weight[j] > 0 && weight[j] < LEAST ? LEAST : weight[j];
-        float up = powf(act[j], alpha), down = powf(w, 1.0f - alpha);
+        float up = powf(act[j], up_power), down = powf(w, down_power);
         s[j] = 1.0f;
         if (act[j] == 0 || weight[j] == 0 || up == 0 || down == 0) continue;
         float ratio = up / down;
@@ -40,16 +41,22 @@ typedef struct column_job {
     _Atomic int64_t bad;
 } column_job;
 
+/* The first bad row, whichever worker meets one first. */
+static void note_bad_row(column_job *j, int64_t row) {
+    int64_t seen = atomic_load(&j->bad);
+    while ((seen < 0 || row < seen) && !atomic_compare_exchange_weak(&j->bad, &seen, row)) continue;
+}
+
 static void column_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     column_job *j = ctx;
     float *rows = j->rows + (int64_t)worker * BLOCK * j->width, *most = j->most + (int64_t)worker * j->width;
     if (gs_param_read_f32(j->weight, begin, end - begin, rows, NULL) != GS_OK) {
-        atomic_store(&j->bad, begin);
+        note_bad_row(j, begin);
         return;
     }
     for (int64_t r = 0; r < end - begin; r++) {
         const float *w = rows + r * j->width;
-        if (!isfinite(j->kernels->absmax_f32(j->width, w))) atomic_store(&j->bad, begin + r);
+        if (!isfinite(j->kernels->absmax_f32(j->width, w))) note_bad_row(j, begin + r);
         for (int64_t c = 0; c < j->width; c++) {
             float a = fabsf(w[c]);
             most[c] = a > most[c] ? a : most[c];

@@ -6,7 +6,9 @@
  * A_j = max |x_j| over the calibration data, W_j = max |w[:, j]| over all linears that read the channel, at least
  * 1e-5 (msModelSlim's clamp; Golden Stick has none). The lower clamp of s is Golden Stick's and msModelSlim's; neither
  * has an upper one. A channel that is dead on either side (A_j = 0, W_j = 0, or a power that
- * underflows to 0) gets s = 1: Golden Stick's rule. Powers are the C library's powf.
+ * underflows to 0) gets s = 1: Golden Stick's rule, which looks at the powers alone, so that there at alpha 0 a dead
+ * activation has s = 1 / W_j, and at alpha 1 a dead weight A_j. Powers are the C library's powf, of the
+ * exponents alpha and 1 - alpha in double, each rounded to f32.
  */
 #ifndef GS_PTQ_SMOOTH_SCALE_H
 #define GS_PTQ_SMOOTH_SCALE_H
@@ -15,7 +17,7 @@
 #include <ptq/edge_group.h>
 
 /* act, weight, s: [n]; alpha in [0, 1]. s is positive and finite for finite act and weight. */
-void gs_smooth_scales(int64_t n, const float *act, const float *weight, float alpha, float *s);
+void gs_smooth_scales(int64_t n, const float *act, const float *weight, double alpha, float *s);
 
 /* max |w[:, j]| over the given linears (those that will be quantized), [width]; reads each weight once, by the
  * team. GS_E_NUMERIC for NaN or infinity. */

@@ -2,7 +2,7 @@
  * their outputs, row by row, computed with the consumer's integer arithmetic.
  *
  * error[t][r] = sum over all linears and outputs of (y - y_t)^2 for sample row r under trial t;
- * energy[r]   = the same sum of y^2, y the float outputs.
+ * energy[r]   = the same sum of y^2, y the float outputs. Biases are in neither.
  * Weights are read once, by panels of rows, whatever the number of trials; nothing larger than a panel
  * and the samples is held. Sums are in double in a fixed order: results do not depend on the team.
  */
@@ -16,7 +16,7 @@
 
 typedef struct gs_trial {
     gs_scheme scheme;    /* W8A16, W8A8 or W8A8_DYNAMIC */
-    const float *smooth; /* [k] factors on the columns of the weights and 1/factors on x, or NULL */
+    const float *smooth; /* [k] factors on the columns of the weights and 1/factors on x, or NULL; W8A16: NULL */
     gs_act_params act;   /* W8A8 */
     gs_row_rule rule;    /* its importance is of x / smooth */
 } gs_trial;

@@ -1,21 +1,29 @@
 #!/usr/bin/env python3
-"""Checks a W8A16 Ascend bundle independently of gstick: nothing here shares code with it.
+"""Checks an Ascend bundle (W8A16, W8A8, W8A8_DYNAMIC) independently of gstick: nothing here shares code with it.
 
     python3 -m venv VENV && VENV/bin/pip install numpy safetensors
-    VENV/bin/python scripts/check_bundle.py BUNDLE [--source HF_DIR]
+    VENV/bin/python scripts/check_bundle.py BUNDLE [--source HF_DIR [--smoothed]] [--target NAME]
 
 What is checked: the container (tiling, alignment, names unique over shards, the index, no
 foreign safetensors files), the description (exactly the stored tensors and the known globals),
 dtypes and shapes against config.json, fused groups, zero offsets, what a server looks up for
-every module, and reading by the safetensors library. With --source (a Hugging Face directory
-of F32, F16 or BF16 safetensors) every code, scale and dequantized weight is computed again with
-numpy and compared bit for bit, and every float tensor with the source's cast.
+every module, the mixture of types that the target loads, and reading by the safetensors library.
+Of static linears also: scales that survive the server's rounding, integral offsets, input scale and
+offset shared by a fused group, deq_scale, quant_bias, and that no accumulator can overflow.
+With --source (a Hugging Face directory of F32, F16 or BF16 safetensors) every code, scale and
+dequantized weight is computed again with numpy and compared bit for bit, and every float tensor
+with the source's cast; of a bundle that was smoothed (--smoothed) only what smoothing leaves alone.
 
 The formulas, for one row w of a weight as float32 and the bundle's torch_dtype T:
     scale = max|w| / 127                        one float32 division
     T bfloat16: scale rounded to bfloat16; T float16: scale rounded up to float16 if below 2^-14
     scale = max(scale, 2^-23)
     q     = clip(rint(w / scale), -128, 127)    one float32 division, half to even
+and of a static linear with input_scale s, input_offset o (float32, values of T) and bias b:
+    deq_scale  = s * scale                      one float32 product; stored as F32 for bfloat16,
+                                                else its bits as I64
+    quant_bias = rint(b / deq_scale) - o * sum(q)        b / deq_scale one float32 division
+    |quant_bias| + 128 * sum|q| < 2^31
 Exit code 0 when all holds, 1 when something does not, 2 on wrong usage.
 """
 
@@ -35,6 +43,8 @@ DTYPE_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2
 TORCH_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 GLOBALS = {"model_quant_type", "version", "group_size", "metadata", "optional", "kv_cache_type", "kv_quant_type"}
 MAX_JSON = 100 * 1024 * 1024
+PRIORITY = ("FLOAT", "W8A16", "W8A8_DYNAMIC", "W8A8")  # of model_quant_type, lowest first
+TARGETS = ("both", "vllm-ascend", "mindie")
 MIN_SCALE = np.float32(2.0 ** -23)
 
 failures = []
@@ -90,13 +100,13 @@ class Container:
         return self.buffer[begin:end]
 
     def array(self, name):
-        """F32, I8 as they are; F16 and BF16 as float32 (exact)."""
+        """F32 and integers as they are; F16 and BF16 as float32 (exact)."""
         entry, raw = self.tensors[name], self.bytes_of(name)
         shape = entry["shape"]
         if entry["dtype"] == "BF16":
             wide = raw.view("<u2").astype(np.uint32) << 16
             return wide.view(np.float32).reshape(shape)
-        kind = {"F32": "<f4", "F16": "<f2", "I8": "i1"}[entry["dtype"]]
+        kind = {"F32": "<f4", "F16": "<f2", "I8": "i1", "I32": "<i4", "I64": "<i8"}[entry["dtype"]]
         value = raw.view(kind).reshape(shape)
         return value.astype(np.float32) if kind == "<f2" else value
 
@@ -169,8 +179,7 @@ def check_description(description, tensors, tied):
     for name in ("model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"):
         check(description.get(name) == "FLOAT", f"description: {name} is {description.get(name)}, wanted FLOAT")
     for name in sorted(listed):
-        check(description[name] in ("FLOAT", "W8A16"), f"description: {name} has type {description[name]!r}")
-    check(description.get("model_quant_type") == "W8A16", f"model_quant_type {description.get('model_quant_type')!r}")
+        check(description[name] in PRIORITY, f"description: {name} has type {description[name]!r}")
     check(description.get("group_size") in (None, 0), f"group_size {description.get('group_size')!r}")
     check(not any("norm.bias" in k for k in description), "a norm.bias would give every norm a bias")
 
@@ -216,25 +225,61 @@ def check_tensor(tensors, name, dtype, shape):
               f"{name}: {entry['dtype']} {entry['shape']}, wanted {dtype} {list(shape)}")
 
 
-def check_architecture(config, description, tensors, dtype, tied):
+def parts_of(kind, rows, cols, dtype):
+    """What a linear of that type stores: suffix -> (dtype, shape)."""
+    if kind == "FLOAT":
+        return {"weight": (dtype, (rows, cols))}
+    parts = {"weight": ("I8", (rows, cols)), "weight_scale": ("F32", (rows, 1)), "weight_offset": ("F32", (rows, 1))}
+    if kind == "W8A8":
+        parts.update(input_scale=("F32", (1,)), input_offset=("F32", (1,)), quant_bias=("I32", (rows,)),
+                     deq_scale=("F32" if dtype == "BF16" else "I64", (rows,)))
+    return parts
+
+
+def check_linear(description, tensors, prefix, kind, shape, dtype):
+    """False when the values cannot be looked at."""
+    before, wanted = len(failures), parts_of(kind, *shape, dtype)
+    for part, (part_dtype, part_shape) in wanted.items():
+        check_tensor(tensors, f"{prefix}.{part}", part_dtype, part_shape)
+        check(description.get(f"{prefix}.{part}") == kind, f"description of {prefix}.{part}: not {kind}")
+    for name in tensors.of:
+        if name.startswith(prefix + ".") and name[len(prefix) + 1:] not in wanted:
+            check(name == prefix + ".bias", f"{name} is no part of a {kind} linear")
+    if prefix + ".bias" in tensors.of:
+        entry = tensors.entry(prefix + ".bias")
+        check(entry["dtype"] in (dtype, "F32") and entry["shape"] == [shape[0]],
+              f"{prefix}.bias: {entry['dtype']} {entry['shape']}")
+        check(description.get(prefix + ".bias") == "FLOAT", f"description of {prefix}.bias: not FLOAT")
+    return len(failures) == before
+
+
+def check_mixture(config, description, kinds, target):
+    """One type beside FLOAT, but for vllm-ascend; the globals name the dominant one."""
+    present = sorted(set(kinds.values()), key=PRIORITY.index)
+    dominant = present[-1]
+    check(description.get("model_quant_type") == dominant,
+          f"model_quant_type {description.get('model_quant_type')!r}, the dominant type is {dominant}")
+    check(config.get("quantize") == dominant.lower(), f"config.json: quantize {config.get('quantize')!r}")
+    if target != "vllm-ascend":
+        check(set(present) <= {"FLOAT", dominant}, f"{target} does not load a mixture of {', '.join(present)}")
+
+
+def check_architecture(config, description, tensors, dtype, tied, target):
+    """The type of each linear whose tensors are what they should be, and the fused groups."""
     modules, groups = architecture(config)
     groups_of = {}
     for group in groups:
         for shard in group:
             groups_of[shard] = group
-    quantized = 0
-    for prefix, (rows, cols) in modules.items():
-        kind = look_up(description, prefix, groups_of)
-        if kind == "W8A16":
-            quantized += 1
-            check_tensor(tensors, prefix + ".weight", "I8", (rows, cols))
-            for part in ("weight_scale", "weight_offset"):
-                check_tensor(tensors, f"{prefix}.{part}", "F32", (rows, 1))
-                check(description.get(f"{prefix}.{part}") == "W8A16", f"description of {prefix}.{part}")
-            if f"{prefix}.weight_offset" in tensors.of:
-                check(not tensors.array(f"{prefix}.weight_offset").any(), f"{prefix}.weight_offset is not zero")
-        else:
-            check_tensor(tensors, prefix + ".weight", dtype, (rows, cols))
+    kinds, sound = {}, {}
+    for prefix, shape in modules.items():
+        look_up(description, prefix, groups_of)
+        kind = description.get(prefix + ".weight")
+        if not check(kind in PRIORITY, f"{prefix} has type {kind!r}"):
+            continue
+        kinds[prefix] = kind
+        if check_linear(description, tensors, prefix, kind, shape, dtype):
+            sound[prefix] = kind
     vocab, hidden = config["vocab_size"], config["hidden_size"]
     check_tensor(tensors, "model.embed_tokens.weight", dtype, (vocab, hidden))
     check_tensor(tensors, "model.norm.weight", dtype, (hidden,))
@@ -243,8 +288,90 @@ def check_architecture(config, description, tensors, dtype, tied):
     for layer in range(config["num_hidden_layers"]):
         for norm in ("input_layernorm", "post_attention_layernorm"):
             check_tensor(tensors, f"model.layers.{layer}.{norm}.weight", dtype, (hidden,))
-    check(quantized > 0, "nothing is quantized")
-    return quantized
+    check(any(kind != "FLOAT" for kind in kinds.values()), "nothing is quantized")
+    if kinds:
+        check_mixture(config, description, kinds, target)
+    return sound, groups
+
+
+# --- the constants of quantized linears ---
+
+def finite_positive(x):
+    return bool(np.all(np.isfinite(x)) and np.all(x > 0))
+
+
+def bits_of(scale):
+    """deq_scale in the form its I64 has."""
+    return scale.view(np.uint32).astype(np.int64)
+
+
+def check_weight_scale(tensors, prefix, dtype):
+    scale = tensors.array(prefix + ".weight_scale")
+    check(not tensors.array(prefix + ".weight_offset").any(), f"{prefix}.weight_offset is not zero")
+    check(finite_positive(scale) and finite_positive(cast(scale, dtype)),
+          f"{prefix}.weight_scale is not positive and finite in {dtype}")
+    if dtype == "BF16":
+        check(same_bits(scale, cast(scale, dtype)), f"{prefix}.weight_scale changes when it is loaded as bfloat16")
+
+
+def check_static_input(tensors, prefix, dtype):
+    scale, offset = tensors.array(prefix + ".input_scale"), tensors.array(prefix + ".input_offset")
+    check(finite_positive(scale), f"{prefix}.input_scale is {scale[0]}")
+    check(same_bits(scale, cast(scale, dtype)), f"{prefix}.input_scale {scale[0]} is no value of {dtype}")
+    with np.errstate(over="ignore", divide="ignore"):
+        inverse = cast(np.float32(1) / scale, dtype)
+    check(finite_positive(inverse), f"{prefix}.input_scale {scale[0]} has no reciprocal in {dtype}")
+    check(bool(offset[0] == np.rint(offset[0]) and -128 <= offset[0] <= 127),
+          f"{prefix}.input_offset {offset[0]} is no integer from -128 to 127")
+
+
+def bias_of(tensors, source, prefix, rows):
+    """The bias that went into quant_bias, float32, and the share of it that a cast may have taken."""
+    name = prefix + ".bias"
+    if name not in tensors.of:
+        return np.zeros(rows, np.float32), 0.0
+    if source and name in source.of:
+        return source.array(name), 0.0
+    lost = {"F32": 0.0, "F16": 2.0 ** -11, "BF16": 2.0 ** -8}[tensors.entry(name)["dtype"]]
+    return tensors.array(name), lost
+
+
+def check_static(tensors, source, prefix, dtype):
+    check_static_input(tensors, prefix, dtype)
+    codes = tensors.array(prefix + ".weight").astype(np.int64)
+    scale, offset = tensors.array(prefix + ".input_scale")[0], tensors.array(prefix + ".input_offset")[0]
+    deq = scale * tensors.array(prefix + ".weight_scale")[:, 0]
+    stored = tensors.array(prefix + ".deq_scale")
+    wanted = deq if stored.dtype == np.float32 else bits_of(deq)
+    check(finite_positive(deq), f"{prefix}.deq_scale is not positive and finite")
+    check(same_bits(stored, wanted), f"{prefix}.deq_scale: {np.sum(stored != wanted)} of {len(deq)} differ")
+    bias, lost = bias_of(tensors, source, prefix, len(deq))
+    quant_bias = tensors.array(prefix + ".quant_bias").astype(np.int64)
+    steps = quant_bias + int(offset) * codes.sum(axis=1)
+    quotient = (bias / deq).astype(np.float32)
+    if lost == 0:
+        check(np.array_equal(steps, np.rint(quotient).astype(np.int64)),
+              f"{prefix}.quant_bias: {np.sum(steps != np.rint(quotient))} of {len(deq)} differ")
+    else:
+        check(bool(np.all(np.abs(steps - quotient) <= 0.5 + (lost + 2.0 ** -23) * np.abs(quotient))),
+              f"{prefix}.quant_bias is not the bias in steps of deq_scale")
+    return quant_bias
+
+
+def check_values(tensors, source, kinds, groups, dtype):
+    for prefix, kind in kinds.items():
+        if kind == "FLOAT":
+            continue
+        check_weight_scale(tensors, prefix, dtype)
+        if kind == "W8A16":
+            continue
+        quant_bias = check_static(tensors, source, prefix, dtype) if kind == "W8A8" else 0
+        most = np.abs(quant_bias) + 128 * np.abs(tensors.array(prefix + ".weight").astype(np.int64)).sum(axis=1)
+        check(int(most.max()) < 2 ** 31, f"{prefix}: row {most.argmax()} can overflow its accumulator")
+    for group in groups:
+        for part in ("input_scale", "input_offset"):
+            values = {tensors.array(f"{p}.{part}").tobytes() for p in group if kinds.get(p) == "W8A8"}
+            check(len(values) <= 1, f"{', '.join(group)}: {part} differs")
 
 
 # --- 3 and 6: values ---
@@ -279,10 +406,13 @@ def same_bits(a, b):
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
-def check_against_source(source, tensors, dtype):
+DERIVED = (".weight_scale", ".weight_offset", ".input_scale", ".input_offset", ".quant_bias", ".deq_scale")
+
+
+def check_against_source(source, tensors, dtype, smoothed):
     compared = values = 0
     for name in sorted(tensors.of):
-        if name.endswith((".weight_scale", ".weight_offset")):
+        if name.endswith(DERIVED) or (smoothed and name.startswith("model.layers.")):
             continue
         if name not in source.of:
             check(name == "lm_head.weight", f"{name} is not in the source")
@@ -315,7 +445,7 @@ def check_with_library(tensors):
                 part, entry = f.get_slice(name), container.tensors[name]
                 check(part.get_shape() == entry["shape"] and part.get_dtype() == entry["dtype"],
                       f"{name}: the library sees {part.get_dtype()} {part.get_shape()}")
-                if entry["dtype"] in ("I8", "F32", "F16"):
+                if entry["dtype"] in ("I8", "I32", "I64", "F32", "F16"):
                     check(f.get_tensor(name).tobytes() == container.bytes_of(name).tobytes(),
                           f"{name}: the library reads other bytes")
                 seen += 1
@@ -326,6 +456,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle")
     parser.add_argument("--source", help="the Hugging Face directory it was made from")
+    parser.add_argument("--smoothed", action="store_true", help="scales were moved between the layers of --source")
+    parser.add_argument("--target", choices=TARGETS, default="both", help="who is to load it (default both)")
     args = parser.parse_args()
 
     config = read_json(os.path.join(args.bundle, "config.json"))
@@ -339,17 +471,19 @@ def main():
     check(config.get("dtype") in (None, config["torch_dtype"]), "config.json: dtype contradicts torch_dtype")
     check("quantization_config" not in config and "quantization_config" not in config.get("text_config", {}),
           "config.json: a quantization_config is left")
-    check(config.get("quantize") == "w8a16", f"config.json: quantize {config.get('quantize')!r}")
     for container in tensors.containers:
         container.check()
     check_files(args.bundle, tensors)
     check_description(description, tensors, tied)
-    quantized = check_architecture(config, description, tensors, dtype, tied)
+    source = Tensors(args.source) if args.source else None
+    kinds, groups = check_architecture(config, description, tensors, dtype, tied, args.target)
+    check_values(tensors, None if args.smoothed else source, kinds, groups, dtype)
     seen = check_with_library(tensors)
-    print(f"{len(tensors.files)} files, {seen} tensors, {quantized} linears in W8A16, the rest {dtype}")
-    if args.source:
-        compared, values = check_against_source(Tensors(args.source), tensors, dtype)
-        check(compared > quantized, "the source shares too few tensors with the bundle")
+    counts = ", ".join(f"{list(kinds.values()).count(k)} in {k}" for k in PRIORITY if k in kinds.values())
+    print(f"{len(tensors.files)} files, {seen} tensors, linears: {counts}; floats are {dtype}")
+    if source:
+        compared, values = check_against_source(source, tensors, dtype, args.smoothed)
+        check(compared > (1 if args.smoothed else len(kinds)), "the source shares too few tensors with the bundle")
         print(f"{compared} tensors, {values} values computed again from the source")
     print(f"{len(failures)} findings" if failures else "all checks hold")
     return 1 if failures else 0

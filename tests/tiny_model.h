@@ -117,6 +117,24 @@ static inline void tiny_model(const char *dir, const tiny_shape *s, uint64_t see
     tiny_weights(path, s, list, n, seed);
 }
 
+/* Sets the first value of a tensor of an F32 model, for weights that no trained model has. */
+static inline void tiny_poke(const char *dir, const char *tensor, float value) {
+    char path[1200];
+    gs_error err = {0};
+    gs_safetensors *st;
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_ok(gs_safetensors_open(path, &st, &err), &err);
+    const gs_tensor *t = gs_safetensors_find(st, tensor);
+    assert_non_null(t);
+    long at = (long)(t->data - gs_safetensors_file(st)->data);
+    gs_safetensors_close(st);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fwrite(&value, sizeof value, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
 /* `count` token ids below vocab into an .i32 file. */
 static inline void tiny_tokens(const char *path, int64_t count, int64_t vocab, uint64_t seed) {
     FILE *f = fopen(path, "wb");

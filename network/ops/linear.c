@@ -52,10 +52,13 @@ static gs_status prepare(const gs_op_env *env, gs_node *node, gs_error *err) {
     gs_weight_rows rows = {.data = ready_rows(env, w)};
     gs_packed_linear *packed;
     bool kept;
-    if (!rows.data) {
-        GS_TRY(converted_rows(env, w, &rows.own, err));
-        rows.data = rows.own;
+    if (node->param[GS_ROLE_BIAS]) GS_TRY(gs_op_read(env, node->param[GS_ROLE_BIAS], &rows.bias, err));
+    gs_status status = rows.data ? GS_OK : converted_rows(env, w, &rows.own, err);
+    if (status != GS_OK) {
+        gs_free(rows.bias);
+        return status;
     }
+    if (rows.own) rows.data = rows.own;
     bool view = !rows.own;
     GS_TRY(gs_packed_linear_create(env, node, rows, &kept, &packed, err));
     /* a file's pages that the product reads in place are still needed */

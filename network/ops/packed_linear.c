@@ -37,14 +37,16 @@ void gs_packed_linear_release(void *packed) {
 
 gs_status gs_packed_linear_create(const gs_op_env *env, const gs_node *node, gs_weight_rows rows,
                                   bool *kept, gs_packed_linear **out, gs_error *err) {
-    const gs_param *w = node->param[GS_ROLE_WEIGHT], *bias = node->param[GS_ROLE_BIAS];
+    const gs_param *w = node->param[GS_ROLE_WEIGHT];
     bool borrowed = false;
     gs_packed_linear *p = gs_calloc(1, sizeof *p);
     if (!p) {
         gs_free(rows.own);
+        gs_free(rows.bias);
         return gs_error_nomem(err, sizeof *p);
     }
     p->rows = rows.own;
+    p->bias = rows.bias;
     p->out = w->shape[0];
     p->in = w->shape[1];
     gs_status status =
@@ -53,7 +55,6 @@ gs_status gs_packed_linear_create(const gs_op_env *env, const gs_node *node, gs_
         gs_free(p->rows);
         p->rows = NULL;
     }
-    if (status == GS_OK && bias) status = gs_op_read(env, bias, &p->bias, err);
     if (status != GS_OK) {
         gs_packed_linear_release(p);
         return status;

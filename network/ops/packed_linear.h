@@ -10,9 +10,10 @@ typedef struct gs_packed_linear gs_packed_linear;
 typedef struct gs_weight_rows {
     const void *data;
     void *own; /* data when it was made for the purpose and is given up here, else NULL */
+    float *bias; /* [out], given up here; NULL: none */
 } gs_weight_rows;
 
-/* Shapes are those of the node's weight. rows.own belongs to the call even on failure. *kept
+/* Shapes are those of the node's weight. rows.own and rows.bias belong to the call even on failure. *kept
  * (may be NULL): rows.data is still used, so it has to stay as long as the result. */
 gs_status gs_packed_linear_create(const gs_op_env *env, const gs_node *node, gs_weight_rows rows,
                                   bool *kept, gs_packed_linear **out, gs_error *err) GS_NODISCARD;

@@ -1,5 +1,5 @@
 /* A linear with a quantized weight, computed as its consumer does (ascend-bundles.md 3.5): the
- * consumer holds scales and offsets in its compute dtype T, so they are rounded to it first.
+ * consumer holds scales, offsets and biases in its compute dtype T, so they are rounded to it first.
  *
  * W8A16: w = (q + o) * s in f32, one rounding each, and for bf16 products w is rounded once more.
  * Activations stay float.

@@ -30,7 +30,7 @@ void gs_int8_linear_release(gs_int8_linear *p) {
 }
 
 /* deq_scale: f32, or f32 bits in an int64 (the form fp16 kernels take). */
-static gs_status read_deq_scale(const gs_param *p, float **out, gs_error *err) {
+static gs_status read_deq_scale(const gs_op_env *env, const gs_param *p, float **out, gs_error *err) {
     int64_t n = p->shape[0];
     const uint8_t *bytes = gs_param_stored(p);
     if (!bytes) return GS_FAIL(err, GS_E_INVALID, "deq_scale has no values");
@@ -51,26 +51,36 @@ static gs_status read_deq_scale(const gs_param *p, float **out, gs_error *err) {
         gs_free(scale);
         return status;
     }
+    gs_op_dropped(env, p);
     *out = scale;
     return GS_OK;
 }
 
+/* The consumer holds it in an int8. */
+static gs_status read_offset(gs_int8_linear *p, const gs_op_env *env, const gs_node *node, gs_error *err) {
+    float *offset;
+    GS_TRY(gs_op_read(env, node->param[GS_ROLE_INPUT_OFFSET], &offset, err));
+    p->offset = offset[0];
+    gs_free(offset);
+    if (p->offset >= -128 && p->offset <= 127 && p->offset == rintf(p->offset)) return GS_OK;
+    return GS_FAIL(err, GS_E_NUMERIC, "input_offset %g is no integer from -128 to 127", (double)p->offset);
+}
+
+static gs_status read_reciprocal(gs_int8_linear *p, const gs_op_env *env, const gs_node *node, gs_error *err) {
+    float *scale;
+    GS_TRY(gs_qlinear_read(env, node, GS_ROLE_INPUT_SCALE, true, &scale, err));
+    float s = scale[0];
+    gs_free(scale);
+    p->reciprocal = gs_qlinear_round(p->compute, 1.0f / s);
+    if (isfinite(p->reciprocal)) return GS_OK;
+    return GS_FAIL(err, GS_E_NUMERIC, "input_scale %g has no reciprocal in %s", (double)s, gs_dtype_name(p->compute));
+}
+
 static gs_status read_static(gs_int8_linear *p, const gs_op_env *env, const gs_node *node, gs_error *err) {
     const gs_param *bias = node->param[GS_ROLE_QUANT_BIAS];
-    float *scale = NULL, *offset = NULL;
-    gs_status status = gs_qlinear_read(env, node, GS_ROLE_INPUT_SCALE, true, &scale, err);
-    if (status == GS_OK) status = gs_qlinear_read(env, node, GS_ROLE_INPUT_OFFSET, false, &offset, err);
-    if (status == GS_OK) {
-        p->reciprocal = gs_qlinear_round(p->compute, 1.0f / scale[0]);
-        p->offset = offset[0];
-        if (!isfinite(p->reciprocal))
-            status = GS_FAIL(err, GS_E_NUMERIC, "input_scale %g has no reciprocal in %s", (double)scale[0],
-                             gs_dtype_name(p->compute));
-    }
-    gs_free(scale);
-    gs_free(offset);
-    GS_TRY(status);
-    GS_TRY(read_deq_scale(node->param[GS_ROLE_DEQ_SCALE], &p->scale, err));
+    GS_TRY(read_reciprocal(p, env, node, err));
+    GS_TRY(read_offset(p, env, node, err));
+    GS_TRY(read_deq_scale(env, node->param[GS_ROLE_DEQ_SCALE], &p->scale, err));
     const void *stored = gs_param_stored(bias);
     if (!stored) return GS_FAIL(err, GS_E_INVALID, "quant_bias has no values");
     p->bias = gs_calloc((size_t)p->out, sizeof *p->bias);
@@ -89,8 +99,9 @@ static gs_status read_dynamic(gs_int8_linear *p, const gs_op_env *env, const gs_
 /* The accumulator of row n lies within quant_bias +- 128 * sum |w|. */
 static gs_status check_headroom(const gs_int8_linear *p, const int8_t *codes, gs_error *err) {
     for (int64_t n = 0; n < p->out; n++) {
+        const int8_t *row = codes + n * p->in;
         int64_t sum = 0, bias = p->bias ? p->bias[n] : 0;
-        for (int64_t k = 0; k < p->in; k++) sum += codes[n * p->in + k] < 0 ? -codes[n * p->in + k] : codes[n * p->in + k];
+        for (int64_t k = 0; k < p->in; k++) sum += row[k] < 0 ? -row[k] : row[k];
         if ((bias < 0 ? -bias : bias) + 128 * sum > INT32_MAX)
             return GS_FAIL(err, GS_E_NUMERIC, "row %lld can overflow its 32-bit accumulator (quant_bias %lld)",
                            (long long)n, (long long)bias);

@@ -48,18 +48,23 @@ static gs_status dequantize(dequantize_job *j, const gs_param *w, gs_error *err)
 
 gs_status gs_qlinear_w8a16_prepare(const gs_op_env *env, const gs_node *node, gs_packed_linear **out, gs_error *err) {
     const gs_param *w = node->param[GS_ROLE_WEIGHT];
-    float *scale = NULL, *offset = NULL;
+    float *scale = NULL, *offset = NULL, *bias = NULL;
     dequantize_job j = {.env = env};
     gs_status status = gs_qlinear_read(env, node, GS_ROLE_WEIGHT_SCALE, true, &scale, err);
     if (status == GS_OK && node->param[GS_ROLE_WEIGHT_OFFSET])
         status = gs_qlinear_read(env, node, GS_ROLE_WEIGHT_OFFSET, false, &offset, err);
+    if (status == GS_OK && node->param[GS_ROLE_BIAS])
+        status = gs_qlinear_read(env, node, GS_ROLE_BIAS, false, &bias, err);
     j.scale = scale;
     j.offset = offset;
     if (status == GS_OK) status = dequantize(&j, w, err);
     gs_free(scale);
     gs_free(offset);
-    GS_TRY(status);
+    if (status != GS_OK) {
+        gs_free(bias);
+        return status;
+    }
     gs_op_dropped(env, w);
-    gs_weight_rows rows = {.data = j.rows, .own = j.rows};
+    gs_weight_rows rows = {.data = j.rows, .own = j.rows, .bias = bias};
     return gs_packed_linear_create(env, node, rows, NULL, out, err);
 }

@@ -69,7 +69,7 @@ static void a_quantized_linear_is_its_dequantized_twin(void **state) {
     (void)state;
     const gs_dtype types[] = {GS_F32, GS_F16, GS_BF16};
     int8_t q[OUT * IN];
-    float scale[OUT], offset[OUT], bias[OUT], w[OUT * IN], y[ROWS * OUT], want[ROWS * OUT];
+    float scale[OUT], offset[OUT], bias[OUT], held[OUT], w[OUT * IN], y[ROWS * OUT], want[ROWS * OUT];
     uint64_t seed = 4;
     fill(3, q, scale, offset, bias);
     float *x = gs_random_values(ROWS * IN, &seed);
@@ -79,8 +79,9 @@ static void a_quantized_linear_is_its_dequantized_twin(void **state) {
             float s = rounded(k.compute, rounded(k.stored, scale[o]));
             float z = k.offset ? rounded(k.compute, rounded(k.stored, offset[o])) : 0;
             for (int i = 0; i < IN; i++) w[o * IN + i] = ((float)q[o * IN + i] + z) * s;
+            held[o] = rounded(k.compute, bias[o]);
         }
-        gs_net *net = make_qlinear(&k, q, scale, offset, bias), *twin = make_linear(w, bias);
+        gs_net *net = make_qlinear(&k, q, scale, offset, bias), *twin = make_linear(w, held);
         for (int type = 0; type < 2; type++) {
             gs_run_rows(net, (gs_gemm_type)type, ROWS, x, y);
             gs_run_rows(twin, (gs_gemm_type)type, ROWS, x, want);
