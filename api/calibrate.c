@@ -137,8 +137,8 @@ static gs_status calibrate_segment(const gs_model *m, int i, gs_calibration *c, 
     return status;
 }
 
-static gs_status calibrate(gs_context *cx, const gs_model *m, const char *path, const char *statistics,
-                           const gs_calibrate_options *o, gs_calibrate_result *result, gs_error *err) {
+gs_status gs_calibration_run(gs_context *cx, const gs_model *m, const char *path, const char *statistics,
+                             const gs_calibrate_options *o, gs_calibrate_result *result, gs_error *err) {
     gs_calibration c = {0};
     gs_statistics_info info;
     gs_statistics_writer *w = NULL;
@@ -177,7 +177,7 @@ gs_status gs_calibrate(gs_session *session, const char *model, const char *stati
     GS_TRY(gs_opened_open(model, &opened, err));
     gs_status status = opened.bundle ? GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle: calibrate the float model",
                                                model, gs_bundle_type(opened.bundle))
-                                     : calibrate(&session->context, opened.model, model, statistics, o, result, err);
+                                     : gs_calibration_run(&session->context, opened.model, model, statistics, o, result, err);
     gs_opened_close(&opened);
     result->seconds = gs_clock() - began;
     result->tokens_per_second = (double)result->tokens / result->seconds;

@@ -18,5 +18,12 @@ void gs_calibration_close(gs_calibration *c); /* safe on a zeroed struct */
 /* What statistics of it are of. */
 gs_status gs_calibration_about(const gs_calibration *c, const gs_model *model, const gs_calibrate_options *options,
                                gs_statistics_info *out, gs_error *err) GS_NODISCARD;
+/* The whole of gs_calibrate on an open model: sets counts and note of *result. */
+gs_status gs_calibration_run(gs_context *cx, const gs_model *m, const char *path, const char *statistics,
+                             const gs_calibrate_options *o, gs_calibrate_result *result, gs_error *err) GS_NODISCARD;
+
+/* Statistics in a scratch directory that is gone by the time this returns: only *out still holds them. */
+gs_status gs_calibration_scratch(gs_context *cx, const gs_model *m, const char *path, const gs_calibrate_options *o,
+                                 gs_statistics **out, gs_calibrate_result *result, gs_error *err) GS_NODISCARD;
 
 #endif

@@ -107,6 +107,8 @@ static gs_status check_data(const gs_quantize_options *o, int scheme, const gs_c
         return GS_FAIL(err, GS_E_INVALID, "statistics and a calibration set exclude each other");
     if (o->sequential && !o->calibrate.calib)
         return GS_FAIL(err, GS_E_INVALID, "sequential calibration needs a calibration set, not statistics");
+    if (o->sequential && o->refine)
+        return GS_FAIL(err, GS_E_INVALID, "sequential and refine exclude each other: refinement reads its samples twice");
     if (!c->needs_data || c->has_data) return GS_OK;
     GS_FAIL(err, GS_E_INVALID, "%s%s%s needs calibration data", schemes[scheme],
             c->smooth.smoothing != GS_SMOOTHING_NONE ? " with smoothing" : "", o->refine ? " with refinement" : "");

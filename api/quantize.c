@@ -39,6 +39,7 @@ typedef struct job {
     gs_observer_set observers;
     gs_statistics_info about;
     bool decides;
+    char note[240];
     double smoothing_change;
 } job;
 
@@ -132,15 +133,21 @@ static gs_status decide(job *j, gs_error *err) {
     if (!j->decides) return GS_OK;
     if (j->options->stats) {
         GS_TRY(open_statistics(j, err));
+    } else if (j->options->refine) { /* samples are needed again when weights are converted */
+        gs_calibrate_result result = {0};
+        GS_TRY(gs_calibration_scratch(j->cx, j->source.model, j->path, &j->options->calibrate, &j->statistics, &result, err));
+        j->about = *gs_statistics_about(j->statistics);
+        memcpy(j->note, result.note, sizeof j->note);
     } else {
         GS_TRY(gs_calibration_open(j->cx, j->source.model, j->path, &j->options->calibrate, &j->calibration, err));
         GS_TRY(gs_calibration_about(&j->calibration, j->source.model, &j->options->calibrate, &j->about, err));
+        snprintf(j->note, sizeof j->note, "%s", j->calibration.corpus.note);
         if (j->options->sequential) snprintf(j->about.feed, sizeof j->about.feed, "sequential");
     }
     for (int i = 0; i < segments; i++) {
         GS_TRY(gs_cancel_check(err));
         GS_TRY(decide_segment(j, i, err));
-        gs_progress(j->cx, j->options->stats ? "deciding" : "calibrating", i + 1, segments);
+        gs_progress(j->cx, j->statistics ? "deciding" : "calibrating", i + 1, segments);
     }
     GS_TRY(gs_comp_algo_settle(j->algo, j->cx, err));
     return j->choices.smooth.smoothing != GS_SMOOTHING_NONE ? check_smoothing(j, err) : GS_OK;
@@ -271,7 +278,7 @@ static void report(job *j, gs_quantize_result *r) {
     r->bytes_in = gs_checkpoint_bytes(gs_model_checkpoint(j->source.model));
     r->dtype = gs_dtype_torch_name(j->choices.config.compute);
     r->smoothing_change = j->smoothing_change;
-    snprintf(r->note, sizeof r->note, "%s", j->calibration.corpus.note);
+    memcpy(r->note, j->note, sizeof r->note);
     r->layer = s->layer;
     r->layer_count = s->count;
     *s = (gs_summary){0};

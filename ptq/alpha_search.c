@@ -92,6 +92,7 @@ gs_status gs_group_data_init(gs_group_data *d, gs_context *cx, const gs_edge_gro
 
 void gs_group_choice_clear(gs_group_choice *c) {
     gs_free(c->s);
+    gs_free(c->spread);
     gs_free(c->importance);
     *c = (gs_group_choice){0};
 }
@@ -136,7 +137,12 @@ static gs_status sample_range(const gs_group_data *d, const gs_group_view *v, co
 
 static gs_status find_range(const gs_group_data *d, const gs_group_view *v, const float *spread, float *lo,
                             float *hi, gs_error *err) {
-    if (d->options->range != GS_RANGE_MINMAX && spread && v->rows) return sample_range(d, v, spread, lo, hi, err);
+    if (d->options->range != GS_RANGE_MINMAX && spread) {
+        if (!v->rows)
+            return GS_FAIL(err, GS_E_INVALID, "'%s': a clipped range of smoothed activations needs sample rows, the "
+                           "statistics have none", d->group->edge->name);
+        return sample_range(d, v, spread, lo, hi, err);
+    }
     if (d->options->range == GS_RANGE_PERCENTILE && !spread) {
         gs_observer_percentile(d->observer, d->options->percentile, lo, hi);
         return GS_OK;
@@ -322,8 +328,7 @@ gs_status gs_group_choose(gs_context *cx, const gs_group_data *d, gs_scheme sche
         clear_candidate(&c);
         return status;
     }
-    *out = (gs_group_choice){.scheme = scheme, .alpha = c.alpha, .s = c.s, .act = c.trial.act,
-                             .importance = c.importance, .error = (float)b.score.error};
-    gs_free(c.spread);
+    *out = (gs_group_choice){.scheme = scheme, .alpha = c.alpha, .s = c.s, .spread = c.spread,
+                             .act = c.trial.act, .importance = c.importance, .error = (float)b.score.error};
     return GS_OK;
 }

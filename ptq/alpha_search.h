@@ -55,7 +55,7 @@ void gs_group_data_clear(gs_group_data *d);
 typedef struct gs_group_choice {
     gs_scheme scheme;
     float alpha;        /* NAN: not smoothed */
-    float *s;           /* [site.channels], owned; NULL: not smoothed */
+    float *s, *spread;  /* [site.channels], and [width] spread out; owned; NULL: not smoothed */
     gs_act_params act;  /* W8A8 */
     float *importance;  /* [width], owned; NULL unless refined */
     float error;        /* output error; NAN: not measured */

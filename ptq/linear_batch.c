@@ -96,7 +96,9 @@ typedef struct quantize_job {
     int8_t *q;
     float *scale;
     gs_row_stats *stats; /* a block */
-    float *scratch;      /* [workers, ROW_GRAIN + 1, cols] */
+    float *scratch;      /* [workers, worker_floats] */
+    size_t worker_floats; /* rows, one row of work, and what refinement wants */
+    const gs_refine_samples *samples; /* NULL: not refined */
     _Atomic int64_t bad_row;
 } quantize_job;
 
@@ -106,10 +108,21 @@ static void note_bad_row(quantize_job *j, int64_t row) {
     while ((seen < 0 || row < seen) && !atomic_compare_exchange_weak(&j->bad_row, &seen, row)) continue;
 }
 
+static bool quantize_row(const quantize_job *j, const float *w, int8_t *q, float *scale, float *work,
+                         gs_row_stats *stats) {
+    int64_t cols = j->p->cols;
+    if (!j->samples) return gs_row_quantize(&j->rule, cols, w, q, scale, work, stats);
+    gs_row_stats before = {0};
+    if (!gs_row_quantize(&j->rule, cols, w, q, scale, work, &before)) return false;
+    gs_row_refine(j->samples, w, *scale, q, work);
+    gs_row_measure(cols, w, q, *scale, work, stats);
+    return true;
+}
+
 static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     quantize_job *j = ctx;
     int64_t cols = j->p->cols;
-    float *rows = j->scratch + (int64_t)worker * (ROW_GRAIN + 1) * cols;
+    float *rows = j->scratch + (size_t)worker * j->worker_floats;
     float *work = rows + ROW_GRAIN * cols;
     gs_row_stats *stats = &j->stats[begin / ROW_GRAIN];
     if (gs_param_read_f32(j->p->weight, begin, end - begin, rows, NULL) != GS_OK) {
@@ -117,8 +130,7 @@ static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
         return;
     }
     for (int64_t r = begin; r < end; r++)
-        if (!gs_row_quantize(&j->rule, cols, rows + (r - begin) * cols, j->q + r * cols, &j->scale[r], work, stats))
-            note_bad_row(j, r);
+        if (!quantize_row(j, rows + (r - begin) * cols, j->q + r * cols, &j->scale[r], work, stats)) note_bad_row(j, r);
 }
 
 /* Says what is wrong with a row that could not be quantized. */
@@ -196,15 +208,18 @@ static gs_status summarise(const pending *p, gs_comp_algo *algo, const gs_row_st
     return GS_OK;
 }
 
-static gs_status quantize(const pending *p, gs_comp_algo *algo, gs_context *cx, gs_error *err) {
+static gs_status quantize(const pending *p, gs_comp_algo *algo, gs_context *cx, const gs_refine_samples *samples,
+                          gs_error *err) {
     gs_param *const *param = p->node->param;
     const gs_linear_decision *d = &p->decision;
     for (int r = 0; r < GS_ROLE_COUNT; r++)
         if (param[r] && !param[r]->source) GS_TRY(gs_param_allocate(param[r], err));
     int64_t blocks = (p->rows + ROW_GRAIN - 1) / ROW_GRAIN;
-    size_t scratch = (size_t)gs_team_size(cx->team) * (ROW_GRAIN + 1) * (size_t)p->cols;
+    size_t work = (size_t)p->cols + (samples ? (size_t)samples->rows : 0);
+    size_t worker = ROW_GRAIN * (size_t)p->cols + work, scratch = (size_t)gs_team_size(cx->team) * worker;
     quantize_job j = {.p = p, .q = param[GS_ROLE_WEIGHT]->data, .scale = param[GS_ROLE_WEIGHT_SCALE]->data,
-                      .rule = {d->convention, d->compute, d->importance}, .bad_row = -1};
+                      .rule = {d->convention, d->compute, d->importance}, .worker_floats = worker,
+                      .samples = samples, .bad_row = -1};
     j.stats = gs_calloc((size_t)blocks, sizeof *j.stats);
     j.scratch = gs_calloc(scratch, sizeof(float));
     gs_status status = GS_OK;
@@ -223,13 +238,36 @@ static gs_status quantize(const pending *p, gs_comp_algo *algo, gs_context *cx, 
     return status;
 }
 
-gs_status gs_linear_batch_convert(gs_linear_batch *b, gs_comp_algo *algo, gs_context *cx, gs_error *err) {
+/* The samples of the edge that the last refined linear read. */
+typedef struct edge_samples {
+    const char *edge;
+    gs_refine_samples samples;
+} edge_samples;
+
+static gs_status quantize_pending(const pending *p, gs_comp_algo *algo, gs_context *cx, gs_refine_source *source,
+                                  void *source_ctx, edge_samples *have, gs_error *err) {
+    const char *edge = p->decision.refine_edge;
+    if (!edge) return quantize(p, algo, cx, NULL, err);
+    if (have->edge != edge) {
+        have->edge = NULL;
+        gs_refine_samples_clear(&have->samples);
+        GS_TRY(source(source_ctx, edge, &have->samples, err));
+        have->edge = edge;
+    }
+    return quantize(p, algo, cx, &have->samples, err);
+}
+
+gs_status gs_linear_batch_convert(gs_linear_batch *b, gs_comp_algo *algo, gs_context *cx, gs_refine_source *source,
+                                  void *source_ctx, gs_error *err) {
     gs_status status = GS_OK;
+    edge_samples have = {0};
     for (size_t i = 0; i < b->count && status == GS_OK; i++) {
         const pending *p = &b->pending[i];
-        status = p->decision.scheme == GS_SCHEME_FLOAT ? summarise(p, algo, NULL, 0, err)
-                                                       : quantize(p, algo, cx, err);
+        status = p->decision.scheme == GS_SCHEME_FLOAT
+                     ? summarise(p, algo, NULL, 0, err)
+                     : quantize_pending(p, algo, cx, source, source_ctx, &have, err);
     }
+    gs_refine_samples_clear(&have.samples);
     gs_linear_batch_reset(b);
     return status;
 }

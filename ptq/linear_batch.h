@@ -16,6 +16,7 @@
 #include <ptq/act_quant.h>
 #include <ptq/comp_algo.h>
 #include <ptq/ptq_config.h>
+#include <ptq/row_refine.h>
 
 /* What is to become of one linear. */
 typedef struct gs_linear_decision {
@@ -26,6 +27,8 @@ typedef struct gs_linear_decision {
     /* E[x_j^2] of the inputs, as the quantized linear will read them, to choose row scales by output error
      * (row_quant.h); borrowed until convert. NULL: plain rows */
     const float *importance;     /* [in] */
+    /* codes by output error (row_refine.h), on the samples of the edge it reads; NULL: no. Borrowed until convert */
+    const char *refine_edge;
     float alpha, output_error;   /* for the summary; NAN: none */
     char reason[64];             /* also of a fallback; "" otherwise */
 } gs_linear_decision;
@@ -39,8 +42,12 @@ void gs_linear_batch_reset(gs_linear_batch *b);
 /* Replaces `node` (a LINEAR), or leaves it; *d is copied. */
 gs_status gs_linear_batch_plan(gs_linear_batch *b, gs_net *net, gs_node *node, const gs_linear_decision *d,
                                gs_error *err) GS_NODISCARD;
+/* The samples of an edge, for the batch to clear. */
+typedef gs_status gs_refine_source(void *ctx, const char *edge, gs_refine_samples *out, gs_error *err);
+
 /* Fills in every planned param, adds a row to the algorithm's summary for each linear, tells its drop of each
- * view, and resets. GS_E_NUMERIC for NaN or infinity in a weight. */
-gs_status gs_linear_batch_convert(gs_linear_batch *b, gs_comp_algo *algo, gs_context *cx, gs_error *err) GS_NODISCARD;
+ * view, and resets. GS_E_NUMERIC for NaN or infinity in a weight. source may be NULL when no linear is refined. */
+gs_status gs_linear_batch_convert(gs_linear_batch *b, gs_comp_algo *algo, gs_context *cx, gs_refine_source *source,
+                                  void *source_ctx, gs_error *err) GS_NODISCARD;
 
 #endif

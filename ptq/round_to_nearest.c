@@ -36,7 +36,7 @@ static gs_status apply(gs_comp_algo *algo, gs_net *net, gs_error *err) {
 
 static gs_status convert(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) {
     (void)net; /* the nodes were found by apply */
-    return gs_linear_batch_convert(((rtn *)algo)->batch, algo, cx, err);
+    return gs_linear_batch_convert(((rtn *)algo)->batch, algo, cx, NULL, NULL, err);
 }
 
 static void destroy(gs_comp_algo *algo) {

@@ -76,14 +76,19 @@ bool gs_row_quantize(const gs_row_rule *rule, int64_t n, const float *w, int8_t 
     float s = rule->importance ? best_scale(rule, k, n, w, m, q, scratch)
                                : gs_row_scale(rule->convention, rule->compute, m);
     k->quantize_s8(n, w, s, q);
-    k->dequantize_s8(n, q, s, 0.0f, scratch);
-    measure(n, w, q, s, scratch, stats);
-    stats->zero_rows += m == 0;
-    if (stats->rows == 0 || (double)s < stats->scale_min) stats->scale_min = (double)s;
-    if (stats->rows == 0 || (double)s > stats->scale_max) stats->scale_max = (double)s;
-    stats->rows++;
+    gs_row_measure(n, w, q, s, scratch, stats);
     *scale = s;
     return true;
+}
+
+void gs_row_measure(int64_t n, const float *w, const int8_t *q, float scale, float *scratch, gs_row_stats *stats) {
+    const gs_kernels *k = gs_kernels_get();
+    k->dequantize_s8(n, q, scale, 0.0f, scratch);
+    measure(n, w, q, scale, scratch, stats);
+    stats->zero_rows += k->absmax_f32(n, w) == 0;
+    if (stats->rows == 0 || (double)scale < stats->scale_min) stats->scale_min = (double)scale;
+    if (stats->rows == 0 || (double)scale > stats->scale_max) stats->scale_max = (double)scale;
+    stats->rows++;
 }
 
 void gs_row_stats_merge(gs_row_stats *into, const gs_row_stats *from) {

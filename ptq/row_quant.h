@@ -50,6 +50,8 @@ typedef struct gs_row_stats {
  * row holds NaN or infinity. */
 bool gs_row_quantize(const gs_row_rule *rule, int64_t n, const float *w, int8_t *q, float *scale,
                      float *scratch, gs_row_stats *stats);
+/* The statistics of codes that were made otherwise. scratch: [n]. */
+void gs_row_measure(int64_t n, const float *w, const int8_t *q, float scale, float *scratch, gs_row_stats *stats);
 void gs_row_stats_merge(gs_row_stats *into, const gs_row_stats *from);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <base/map.h>
 #include <base/mem.h>
+#include <kernels/kernels.h>
 #include <ptq/alpha_search.h>
 #include <ptq/edge_group.h>
 #include <ptq/linear_batch.h>
@@ -233,7 +234,10 @@ static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_group *
     l.alpha = choice->alpha;
     l.output_error = choice->error;
     l.importance = choice->importance;
-    if (d->falls)
+    if (a->options.refine) l.refine_edge = d->edge;
+    if (d->falls && a->options.fallback == GS_FALLBACK_LIST)
+        snprintf(l.reason, sizeof l.reason, "in the list of fallbacks");
+    else if (d->falls)
         snprintf(l.reason, sizeof l.reason, "output error %.3g as %s", (double)d->wanted.error,
                  gs_scheme_name(d->wanted.scheme));
     bool unsmoothed = a->options.smoothing != GS_SMOOTHING_NONE && !g->site.node && !l.reason[0];
@@ -256,9 +260,39 @@ static gs_status apply(gs_comp_algo *algo, gs_net *net, gs_error *err) {
     return status;
 }
 
+/* Sample rows as the quantized linears of an edge will read them. */
+static gs_status make_samples(const decision *d, const gs_observer *o, gs_refine_samples *out, gs_error *err) {
+    int64_t k = o->width, n = o->sample_rows;
+    const float *spread = taken(d)->spread;
+    float *x = gs_calloc((size_t)n * (size_t)k + 1, sizeof *x), *square = gs_calloc((size_t)k, sizeof *square);
+    gs_status status = x && square ? GS_OK : gs_error_nomem(err, (size_t)n * (size_t)k * sizeof *x);
+    if (status == GS_OK) {
+        gs_kernels_get()->convert_bf16_f32(n * k, o->sample, x);
+        for (int64_t i = 0; spread && i < n * k; i++) x[i] /= spread[i % k];
+        for (int64_t j = 0; j < k; j++) {
+            double s = spread ? (double)spread[j] : 1.0;
+            square[j] = (float)(o->square_sum[j] / (double)(o->rows ? o->rows : 1) / (s * s));
+        }
+        status = gs_refine_samples_init(out, n, k, x, square, err);
+    }
+    gs_free(x);
+    gs_free(square);
+    return status;
+}
+
+/* A gs_refine_source. */
+static gs_status read_samples(void *algo, const char *edge, gs_refine_samples *out, gs_error *err) {
+    smooth_quant *a = algo;
+    gs_observer o = {0};
+    GS_TRY(a->source(a->source_ctx, edge, &o, err));
+    gs_status status = make_samples(find_decision(a, edge), &o, out, err);
+    gs_observer_clear(&o);
+    return status;
+}
+
 static gs_status convert(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) {
     (void)net; /* the nodes were found by apply */
-    return gs_linear_batch_convert(((smooth_quant *)algo)->batch, algo, cx, err);
+    return gs_linear_batch_convert(((smooth_quant *)algo)->batch, algo, cx, read_samples, algo, err);
 }
 
 static void destroy(gs_comp_algo *algo) {

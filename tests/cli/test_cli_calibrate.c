@@ -190,6 +190,7 @@ static void wrong_words_exit_with_2(void **state) {
         {"--fallback q_proj,none", "fallback 'none' cannot"},
         {"--fallback-threshold -1", "threshold of -1"},
         {"--fallback-threshold much", "wants a number"},
+        {"--fallback-share 2", "share of 2"},
         {"--target mindi", "did you mean 'mindie'"},
         {"--sequential", "needs a calibration set"},
         {"--calib x.txt", "exclude each other"},

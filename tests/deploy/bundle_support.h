@@ -91,8 +91,8 @@ static inline void mixed_bias(gs_net *net, gs_node *node, uint64_t *seed) {
     for (int64_t i = 0; i < n; i++) bias[i] = gs_test_randf(seed);
 }
 
-/* Segment i as it is to be written: quantized linears, biases in attention, layer 1's first norm scaled, layer 2's first norm owned
- * and scaled. */
+/* Segment i as it is to be written: quantized linears, biases in attention, layer 1's first norm scaled, layer 2's
+ * first norm owned and scaled. */
 static inline gs_net *mixed_segment(const gs_model *m, int i, gs_dtype dtype) {
     gs_error err = {0};
     gs_net *net;

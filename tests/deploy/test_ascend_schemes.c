@@ -301,7 +301,8 @@ static void wrong_shapes_and_types_are_refused(void **state) {
         {{V1 "weight_scale", false, GS_F32, 1, {17}, NULL}, "weight_scale' is F32 [17]"},
         {{K "input_scale", false, GS_F32, 1, {1}, &other}, "of the same input is"},
         {{K "input_offset", false, GS_F32, 1, {1}, &minus}, "of the same input is"},
-        {{"model.layers.0.mlp.down_proj.weight", false, GS_I8, 2, {32, 48}, NULL}, "described as FLOAT but stored as I8"},
+        {{"model.layers.0.mlp.down_proj.weight", false, GS_I8, 2, {32, 48}, NULL},
+         "described as FLOAT but stored as I8"},
     };
     for (size_t i = 0; i < GS_COUNTOF(bad); i++) assert_edit(GS_F16, &bad[i].edit, bad[i].words);
 }

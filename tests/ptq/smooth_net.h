@@ -67,7 +67,7 @@ static inline smooth_run smooth_settings(gs_scheme scheme, gs_smoothing smoothin
     r.config.compute = GS_F32;
     if (smoothing != GS_SMOOTHING_NONE) r.config.outliers_suppression = GS_OUTLIERS_SMOOTH;
     r.options = (gs_smooth_quant_options){.smoothing = smoothing, .alpha = alpha, .percentile = 99.9,
-                                          .fallback_threshold = 0.1f};
+                                          .fallback_threshold = 0.1, .fallback_share = 1};
     return r;
 }
 
@@ -83,6 +83,7 @@ static inline gs_net *smooth_quantize(smooth_run *r, int threads) {
     assert_ok(gs_team_create(NULL, threads, &cx.team, &err), &err);
     assert_ok(smooth_create(r, &err), &err);
     assert_ok(gs_comp_algo_decide(r->algo, &cx, net, &err), &err);
+    assert_ok(gs_comp_algo_settle(r->algo, &cx, &err), &err);
     gs_net_destroy(net);
     net = smooth_net();
     assert_ok(gs_comp_algo_apply(r->algo, net, &err), &err);

@@ -1,6 +1,8 @@
 /* SmoothQuant as an algorithm: what it decides, what it makes of a net, and that folding costs nothing. */
 #include "smooth_net.h"
 
+#include <base/half.h>
+#include <ptq/row_refine.h>
 #include <kernels/isa.h>
 #include <ptq/act_quant.h>
 #include <ptq/row_quant.h>
@@ -162,13 +164,19 @@ static void refined_rows_are_chosen_for_what_the_linear_reads(void **state) {
         r.options.refine = true;
         gs_net *net = smooth_quantize(&r, 1), *plain = smooth_net();
         float s[NET_IN], importance[NET_IN];
-        gs_observer o = observed("norm");
+        gs_observer o;
+        gs_error err = {0};
+        assert_ok(smooth_observe(&r.source, "norm", &o, &err), &err);
         factors("norm", linears, 2, NET_IN, 0.5f, s);
         for (int j = 0; j < NET_IN; j++) {
             if (!smoothed) s[j] = 1;
             importance[j] = (float)(o.square_sum[j] / (double)o.rows / ((double)s[j] * (double)s[j]));
         }
         gs_row_rule rule = {GS_SCALE_ASCEND, GS_F32, importance};
+        gs_refine_samples samples;
+        float *x = calloc((size_t)(o.sample_rows * NET_IN), sizeof *x), *work = calloc((size_t)o.sample_rows + NET_IN + 16, sizeof *work);
+        for (int64_t i = 0; i < o.sample_rows * NET_IN; i++) x[i] = gs_bf16_to_f32(o.sample[i]) / s[i % NET_IN];
+        assert_ok(gs_refine_samples_init(&samples, o.sample_rows, NET_IN, x, importance, &err), &err);
         const gs_node *gate = gs_net_find(net, "mlp.gate");
         int changed = 0;
         for (int n = 0; n < NET_MIDDLE; n++) {
@@ -181,10 +189,14 @@ static void refined_rows_are_chosen_for_what_the_linear_reads(void **state) {
             }
             assert_true(gs_row_quantize(&rule, NET_IN, row, q, &scale, scratch, &stats));
             assert_true(((float *)gate->param[GS_ROLE_WEIGHT_SCALE]->data)[n] == scale);
+            gs_row_refine(&samples, row, scale, q, work);
             assert_memory_equal((int8_t *)gate->param[GS_ROLE_WEIGHT]->data + n * NET_IN, q, sizeof q);
             changed += scale != gs_row_scale(GS_SCALE_ASCEND, GS_F32, most);
         }
         assert_true(changed > 3);
+        gs_refine_samples_clear(&samples);
+        free(x);
+        free(work);
         gs_observer_clear(&o);
         gs_net_destroy(plain);
         smooth_end(&r, net);

@@ -23,7 +23,7 @@ static void settings_that_contradict_or_cannot_be_are_refused(void **state) {
         r.options.percentile = percentiles[i];
         refuse_create(&r, "percentile");
     }
-    static const float thresholds[] = {0, -1, NAN};
+    static const double thresholds[] = {0, -1, (double)NAN};
     for (size_t i = 0; i < GS_COUNTOF(thresholds); i++) {
         smooth_run r = smooth_settings(GS_SCHEME_W8A8, GS_SMOOTHING_NONE, 0);
         r.options.fallback = GS_FALLBACK_AUTO;
@@ -146,7 +146,7 @@ static void expect_fallback(gs_scheme wanted, unsigned permitted, double thresho
     smooth_run r = smooth_settings(wanted, GS_SMOOTHING_NONE, 0);
     r.options.fallback = GS_FALLBACK_AUTO;
     r.options.fallback_schemes = permitted;
-    r.options.fallback_threshold = (float)threshold;
+    r.options.fallback_threshold = threshold;
     gs_net *net = smooth_quantize(&r, 1);
     const gs_layer_summary *row = smooth_row(&r, "mlp.gate");
     if (strcmp(row->scheme, gs_scheme_name(got)) != 0)
@@ -191,7 +191,7 @@ static void a_group_falls_back_to_the_first_permitted_scheme_that_is_good_enough
 static void without_fallback_every_group_keeps_its_scheme(void **state) {
     (void)state;
     smooth_run r = smooth_settings(GS_SCHEME_W8A8, GS_SMOOTHING_NONE, 0);
-    r.options.fallback_threshold = 1e-9f;
+    r.options.fallback_threshold = 1e-9;
     r.options.fallback_schemes = ~0u;
     gs_net *net = smooth_quantize(&r, 1);
     assert_string_equal(smooth_row(&r, "mlp.gate")->scheme, "W8A8");
@@ -211,7 +211,7 @@ static void a_listed_linear_takes_its_whole_group_along(void **state) {
         r.options.fallback = GS_FALLBACK_LIST;
         r.options.fallback_list = words;
         r.options.fallback_count = 2;
-        r.options.fallback_threshold = 0.5f;
+        r.options.fallback_threshold = 0.5;
         r.options.fallback_schemes = table[i].permitted;
         gs_net *net = smooth_quantize(&r, 1);
         assert_string_equal(smooth_row(&r, "mlp.gate")->scheme, table[i].got);
@@ -328,6 +328,7 @@ static void running_out_of_memory_anywhere_is_only_an_error(void **state) {
         gs_mem_fail_after(k);
         status = gs_smooth_quant_create(&r.config, &r.options, copy_observer, kept, &r.algo, &err);
         if (status == GS_OK) status = gs_comp_algo_decide(r.algo, &cx, net, &err);
+        if (status == GS_OK) status = gs_comp_algo_settle(r.algo, &cx, &err);
         if (status == GS_OK) status = gs_smooth_quant_fold(r.algo, net, &err);
         if (status == GS_OK) status = gs_comp_algo_apply(r.algo, other, &err);
         if (status == GS_OK) status = gs_comp_algo_convert(r.algo, &cx, other, &err);

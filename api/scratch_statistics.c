@@ -1,0 +1,52 @@
+#include <api/calibration.h>
+#include <base/file.h>
+#include <base/mem.h>
+#include <calibrate/statistics_info.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char *scratch_template(const char *dir) {
+    const char *tmp = getenv("TMPDIR");
+    if (!dir) dir = tmp && *tmp ? tmp : "/tmp";
+    return gs_path_join(dir, "gstick-statistics-XXXXXX");
+}
+
+/* What is not there needs no removing. */
+static void remove_file(const char *dir, const char *name) {
+    char *path = gs_path_join(dir, name);
+    if (path) unlink(path);
+    gs_free(path);
+}
+
+static gs_status run(gs_context *cx, const gs_model *m, const char *path, const char *dir,
+                     const gs_calibrate_options *o, gs_statistics **out, gs_calibrate_result *result, gs_error *err) {
+    char *statistics = gs_path_join(dir, "statistics");
+    if (!statistics) return gs_error_nomem(err, 256);
+    gs_status status = gs_calibration_run(cx, m, path, statistics, o, result, err);
+    if (status == GS_OK) status = gs_statistics_open(statistics, out, err);
+    remove_file(statistics, GS_STATISTICS_JSON);
+    remove_file(statistics, GS_STATISTICS_TENSORS);
+    rmdir(statistics);
+    gs_free(statistics);
+    return status;
+}
+
+gs_status gs_calibration_scratch(gs_context *cx, const gs_model *m, const char *path, const gs_calibrate_options *o,
+                                 gs_statistics **out, gs_calibrate_result *result, gs_error *err) {
+    char *dir = scratch_template(o->scratch_dir);
+    if (!dir) return gs_error_nomem(err, 256);
+    gs_status status;
+    if (mkdtemp(dir)) {
+        status = run(cx, m, path, dir, o, out, result, err);
+        rmdir(dir);
+    } else {
+        status = gs_error_errno(err, errno, "cannot create a scratch directory '%s'", dir);
+        gs_error_hint(err, "the scratch directory must exist and be writable: name another one, or set TMPDIR");
+        if (status == GS_E_FORMAT) status = GS_E_IO; /* a missing directory is no file format */
+        if (err) err->status = status;
+    }
+    gs_free(dir);
+    return status;
+}
