@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { LANES = 16 };
-static const float LAMBDA = 0.1f;
+static const float LAMBDA = 0.5f;
 
 void gs_refine_samples_clear(gs_refine_samples *s) {
     gs_free(s->xt);
