@@ -19,6 +19,7 @@ void gs_manifest_layer(const gs_layer_summary *l, gs_strbuf *out) {
     gs_strbuf_json(out, l->name, strlen(l->name));
     gs_strbuf_printf(out, ", \"scheme\": \"%s\", \"out_features\": %lld, \"in_features\": %lld", l->scheme,
                      (long long)l->out_features, (long long)l->in_features);
+    if (l->fallback) gs_strbuf_puts(out, ", \"fallback\": true");
     if (l->reason[0]) {
         gs_strbuf_puts(out, ", \"reason\": ");
         gs_strbuf_json(out, l->reason, strlen(l->reason));

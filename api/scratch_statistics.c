@@ -7,12 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static char *scratch_template(const char *dir) {
-    const char *tmp = getenv("TMPDIR");
-    if (!dir) dir = tmp && *tmp ? tmp : "/tmp";
-    return gs_path_join(dir, "gstick-statistics-XXXXXX");
-}
-
 /* What is not there needs no removing. */
 static void remove_file(const char *dir, const char *name) {
     char *path = gs_path_join(dir, name);
@@ -35,7 +29,7 @@ static gs_status run(gs_context *cx, const gs_model *m, const char *path, const 
 
 gs_status gs_calibration_scratch(gs_context *cx, const gs_model *m, const char *path, const gs_calibrate_options *o,
                                  gs_statistics **out, gs_calibrate_result *result, gs_error *err) {
-    char *dir = scratch_template(o->scratch_dir);
+    char *dir = gs_path_join(gs_scratch_dir(o->scratch_dir), "gstick-statistics-XXXXXX");
     if (!dir) return gs_error_nomem(err, 256);
     gs_status status;
     if (mkdtemp(dir)) {

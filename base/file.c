@@ -236,3 +236,9 @@ int64_t gs_path_free_bytes(const char *path) {
     gs_free(place);
     return bytes;
 }
+
+const char *gs_scratch_dir(const char *dir) {
+    const char *tmp = getenv("TMPDIR");
+    if (dir) return dir;
+    return tmp && *tmp ? tmp : "/tmp";
+}

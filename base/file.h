@@ -74,4 +74,7 @@ void gs_outdir_abort(gs_outdir *d);                                   /* consume
 /* Copies a regular file's bytes to the path `to` (a gs_outfile). */
 gs_status gs_file_copy(const char *from, const char *to, gs_error *err) GS_NODISCARD;
 
+/* Where scratch files go: dir, or where that is NULL $TMPDIR, or /tmp. */
+const char *gs_scratch_dir(const char *dir);
+
 #endif

@@ -4,6 +4,7 @@
 #ifndef GS_BASE_HALF_H
 #define GS_BASE_HALF_H
 
+#include <base/dtype.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -57,6 +58,13 @@ static inline uint16_t gs_f32_to_f16(float x) {
     }
     u += 0xc8000fffu + ((u >> 13) & 1u);
     return (uint16_t)(sign | (u >> 13));
+}
+
+/* x rounded to nearest even to a float dtype and widened back; other dtypes leave it as it is. */
+static inline float gs_round_to(gs_dtype dtype, float x) {
+    if (dtype == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(x));
+    if (dtype == GS_F16) return gs_f16_to_f32(gs_f32_to_f16(x));
+    return x;
 }
 
 #endif

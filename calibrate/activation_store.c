@@ -93,16 +93,10 @@ static gs_status reserve(int fd, const char *dir, int64_t bytes, gs_error *err) 
     return gs_error_errno(err, code, "cannot reserve %lld bytes in '%s'", (long long)bytes, dir);
 }
 
-static const char *scratch_place(const char *dir) {
-    const char *tmp = getenv("TMPDIR");
-    if (dir) return dir;
-    return tmp && *tmp ? tmp : "/tmp";
-}
-
 static gs_status make_room(gs_activation_store *s, const char *scratch_dir, gs_error *err) {
     int64_t row_bytes = s->width * s->element, spilled = gs_activation_store_spilled(s);
     if (spilled) {
-        const char *dir = scratch_place(scratch_dir);
+        const char *dir = gs_scratch_dir(scratch_dir);
         GS_TRY(open_scratch(dir, &s->fd, err));
         GS_TRY(reserve(s->fd, dir, spilled, err));
     }

@@ -86,10 +86,9 @@ static void put_fallbacks(gs_strbuf *out, const gs_quantize_result *r) {
     for (size_t i = 0; i < r->layer_count; i++) {
         const gs_layer_summary *l = &r->layer[i];
         double weights = (double)l->out_features * (double)l->in_features;
-        bool fell = strncmp(l->reason, "output error", 12) == 0;
-        if (strcmp(l->scheme, "FLOAT") == 0 && !fell) continue;
+        if (strcmp(l->scheme, "FLOAT") == 0 && !l->fallback) continue;
         all += weights;
-        if (!fell) continue;
+        if (!l->fallback) continue;
         other += weights;
         gs_strbuf_printf(out, "%s%s as %s: %s\n", n++ ? "            " : "fallback    ", l->name, l->scheme, l->reason);
     }

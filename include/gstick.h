@@ -167,6 +167,7 @@ typedef struct gs_layer_summary {
     char *name;         /* dotted name */
     const char *scheme; /* "W8A16", or "FLOAT" when it was left alone; static text */
     char reason[64];    /* why it was left alone, or treated otherwise than asked; "" otherwise */
+    bool fallback;      /* it could not be done as asked, and was done as `scheme` for `reason` */
     int64_t out_features, in_features;
     double scale_min, scale_max;
     double sqnr_db;     /* 10 log10(sum w^2 / sum (w - w')^2); infinite when exact */

@@ -7,12 +7,6 @@
 /* The least scales; consumers multiply by T(1 / s), which in f16 is infinite up to 2^-16. */
 static const float LEAST = 0x1p-23f, LEAST_F16 = 0x1.01p-16f;
 
-float gs_round_to(gs_dtype compute, float x) {
-    if (compute == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(x));
-    if (compute == GS_F16) return gs_f16_to_f32(gs_f32_to_f16(x));
-    return x;
-}
-
 float gs_round_scale(gs_dtype compute, float s) {
     /* the last bit of an f16 subnormal is 2^-24 */
     if (compute == GS_F16 && s < 0x1p-14f) return ceilf(s * 0x1p24f) * 0x1p-24f;

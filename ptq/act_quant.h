@@ -32,8 +32,6 @@ gs_status gs_static_constants(gs_act_params act, float weight_scale, float bias,
                               const char *name, int64_t row, float *deq_scale,
                               int32_t *quant_bias, gs_error *err) GS_NODISCARD;
 
-/* x rounded to T, as a consumer that computes in T holds it. */
-float gs_round_to(gs_dtype compute, float x);
 /* A scale rounded to T, but up where T is f16 and the scale below its normal range. */
 float gs_round_scale(gs_dtype compute, float s);
 

@@ -316,7 +316,7 @@ gs_status gs_group_choose(gs_context *cx, const gs_group_data *d, gs_scheme sche
                           void *drop_ctx, gs_group_choice *out, gs_error *err) {
     search s = {.cx = cx, .d = d, .scheme = scheme, .drop = drop, .drop_ctx = drop_ctx};
     bool smooth = d->weight && scheme != GS_SCHEME_W8A16;
-    best b = {NAN, {INFINITY, NAN}};
+    best b = {NAN, {INFINITY, d->x ? (double)INFINITY : (double)NAN}};
     candidate c;
     if (smooth && d->options->smoothing == GS_SMOOTHING_FIXED) b.alpha = d->options->alpha;
     if (smooth && d->options->smoothing == GS_SMOOTHING_AUTO)

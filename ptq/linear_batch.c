@@ -192,6 +192,7 @@ static gs_status summarise(const pending *p, gs_comp_algo *algo, const gs_row_st
     row->in_features = p->cols;
     memcpy(row->reason, d->reason, sizeof row->reason);
     row->scheme = gs_scheme_name(d->scheme);
+    row->fallback = d->fallback;
     row->alpha = (double)d->alpha;
     row->output_error = (double)d->output_error;
     if (d->scheme == GS_SCHEME_FLOAT) return GS_OK;

@@ -30,7 +30,8 @@ typedef struct gs_linear_decision {
     /* codes by output error (row_refine.h), on the samples of the edge it reads; NULL: no. Borrowed until convert */
     const char *refine_edge;
     float alpha, output_error;   /* for the summary; NAN: none */
-    char reason[64];             /* also of a fallback; "" otherwise */
+    bool fallback;               /* treated otherwise than asked, for `reason` */
+    char reason[64];             /* "" when there is nothing to say */
 } gs_linear_decision;
 
 typedef struct gs_linear_batch gs_linear_batch;

@@ -235,6 +235,7 @@ static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_group *
     l.output_error = choice->error;
     l.importance = choice->importance;
     if (a->options.refine) l.refine_edge = d->edge;
+    l.fallback = d->falls;
     if (d->falls && a->options.fallback == GS_FALLBACK_LIST)
         snprintf(l.reason, sizeof l.reason, "in the list of fallbacks");
     else if (d->falls)

@@ -1,5 +1,6 @@
 #include <ptq/smooth_scale.h>
 
+#include <base/half.h>
 #include <base/mem.h>
 #include <kernels/kernels.h>
 #include <ptq/act_quant.h>

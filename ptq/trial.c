@@ -1,5 +1,6 @@
 #include <ptq/trial.h>
 
+#include <base/half.h>
 #include <base/mem.h>
 #include <kernels/gemm/gemm.h>
 #include <kernels/gemm/gemm_s8.h>
@@ -32,7 +33,8 @@ typedef struct panel {
     int32_t *bias; /* [most] */
     float *want, *got; /* [sample rows, most] */
     float *scratch;    /* [workers, 2, k] */
-    _Atomic int failed;
+    _Atomic int failed;   /* a weight is no number */
+    _Atomic int unusable; /* the trial in hand cannot be written: its accumulators could overflow */
 } panel;
 
 /* ---- samples ---- */
@@ -113,8 +115,10 @@ static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
         } else if (j->trial->scheme == GS_SCHEME_W8A8) {
             float deq;
             if (gs_static_constants(j->trial->act, p->scale[r], 0.0f, k, p->codes + r * k, "", r, &deq, &p->bias[r],
-                                    NULL) != GS_OK)
-                atomic_store(&p->failed, 1);
+                                    NULL) != GS_OK) {
+                atomic_store(&p->unusable, 1);
+                continue;
+            }
             p->scale[r] = deq;
         }
     }
@@ -179,7 +183,11 @@ static gs_status try_panel(panel *p, double *error, double *energy, gs_error *er
         GS_TRY(gs_cancel_check(err));
         gs_team_for(p->cx->team, p->rows, ROW_BLOCK, quantize_rows, &j);
         if (atomic_load(&p->failed))
-            return GS_FAIL(err, GS_E_NUMERIC, "its weights hold NaN or an infinity, or cannot be scaled");
+            return GS_FAIL(err, GS_E_NUMERIC, "its weights hold NaN or an infinity");
+        if (atomic_exchange(&p->unusable, 0)) {
+            for (int64_t r = 0; r < set->rows; r++) error[t * set->rows + r] = INFINITY;
+            continue;
+        }
         GS_TRY(set->trial[t].scheme == GS_SCHEME_W8A16 ? product_f32(p, p->plain, p->got, err) : product_s8(p, t, err));
         add_squares(p, p->got, error + t * set->rows);
     }

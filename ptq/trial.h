@@ -2,6 +2,7 @@
  * their outputs, row by row, computed with the consumer's integer arithmetic.
  *
  * error[t][r] = sum over all linears and outputs of (y - y_t)^2 for sample row r under trial t;
+ *               infinite for a trial whose static constants do not fit 32 bits (act_quant.h);
  * energy[r]   = the same sum of y^2, y the float outputs. Biases are in neither.
  * Weights are read once, by panels of rows, whatever the number of trials; nothing larger than a panel
  * and the samples is held. Sums are in double in a fixed order: results do not depend on the team.

@@ -74,19 +74,13 @@ static gs_status infer(const gs_node *node, gs_dims *out, gs_error *err) {
     return node->attr.quant.scheme == GS_SCHEME_W8A8 ? check_static(node, w->shape[0], err) : GS_OK;
 }
 
-float gs_qlinear_round(gs_dtype compute, float x) {
-    if (compute == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(x));
-    if (compute == GS_F16) return gs_f16_to_f32(gs_f32_to_f16(x));
-    return x;
-}
-
 gs_status gs_qlinear_read(const gs_op_env *env, const gs_node *node, gs_role role, bool positive, float **out,
                           gs_error *err) {
     const gs_param *p = node->param[role];
     gs_dtype compute = node->attr.quant.compute;
     GS_TRY(gs_op_read(env, p, out, err));
     for (int64_t i = 0; i < p->shape[0]; i++) {
-        float x = gs_qlinear_round(compute, (*out)[i]);
+        float x = gs_round_to(compute, (*out)[i]);
         if (isfinite(x) && (!positive || x > 0)) {
             (*out)[i] = x;
             continue;

@@ -8,7 +8,6 @@
  * and positive when they are scales: GS_E_NUMERIC. */
 gs_status gs_qlinear_read(const gs_op_env *env, const gs_node *node, gs_role role, bool positive, float **out,
                           gs_error *err) GS_NODISCARD;
-float gs_qlinear_round(gs_dtype compute, float x);
 
 gs_status gs_qlinear_w8a16_prepare(const gs_op_env *env, const gs_node *node, gs_packed_linear **out,
                                    gs_error *err) GS_NODISCARD;

@@ -2,6 +2,7 @@
 #include <network/net_private.h>
 #include <network/ops/qlinear.h>
 
+#include <base/half.h>
 #include <base/mem.h>
 #include <kernels/gemm/gemm_s8.h>
 
@@ -71,7 +72,7 @@ static gs_status read_reciprocal(gs_int8_linear *p, const gs_op_env *env, const 
     GS_TRY(gs_qlinear_read(env, node, GS_ROLE_INPUT_SCALE, true, &scale, err));
     float s = scale[0];
     gs_free(scale);
-    p->reciprocal = gs_qlinear_round(p->compute, 1.0f / s);
+    p->reciprocal = gs_round_to(p->compute, 1.0f / s);
     if (isfinite(p->reciprocal)) return GS_OK;
     return GS_FAIL(err, GS_E_NUMERIC, "input_scale %g has no reciprocal in %s", (double)s, gs_dtype_name(p->compute));
 }

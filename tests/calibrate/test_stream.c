@@ -200,6 +200,101 @@ static void observers_say_what_a_plain_walk_shows(void **state) {
     compare_with_walk(&o);
 }
 
+/* ---- halves, and where outputs end up ---- */
+
+typedef struct sums {
+    float *attention, *mlp; /* the two residual sums of a block, every token; [tokens, 32] */
+} sums;
+
+static gs_status keep_sums(void *ctx, const gs_edge *edge, const gs_batch *batch, const float *data, gs_error *err) {
+    sums *s = ctx;
+    (void)err;
+    if (strstr(edge->name, "attention_residual")) memcpy(s->attention, data, (size_t)batch->rows * 32 * sizeof *data);
+    if (strstr(edge->name, "mlp_residual")) memcpy(s->mlp, data, (size_t)batch->rows * 32 * sizeof *data);
+    return GS_OK;
+}
+
+static void assert_halves(const world *w, const gs_observer *o, const float *data) {
+    int64_t width = o->width;
+    for (int half = 0; half < 2; half++)
+        for (int64_t j = 0; j < width; j++) {
+            float lo = INFINITY, hi = -INFINITY;
+            for (int q = 0; q < SEQUENCES; q++)
+                for (int64_t t = SKIP; 2 * q / SEQUENCES == half && t < lengths[q]; t++) {
+                    lo = fminf(lo, data[(w->starts[q] + t) * width + j]);
+                    hi = fmaxf(hi, data[(w->starts[q] + t) * width + j]);
+                }
+            assert_true(near((double)o->fold_min[half * width + j], (double)lo, 1e-6));
+            assert_true(near((double)o->fold_max[half * width + j], (double)hi, 1e-6));
+        }
+}
+
+/* Energies of the kept rows, in their order; NULL: none is known. */
+static void assert_energies(const world *w, const gs_observer *o, const float *sum) {
+    int64_t counted = o->rows, rows = 0, kept = 0;
+    for (int q = 0; q < SEQUENCES; q++)
+        for (int64_t t = SKIP; t < lengths[q]; t++, rows++) {
+            if (kept == o->sample_rows || rows != ((kept + 1) * counted + o->sample_rows - 1) / o->sample_rows - 1) continue;
+            double energy = 0;
+            for (int64_t j = 0; sum && j < 32; j++) {
+                double v = (double)sum[(w->starts[q] + t) * 32 + j];
+                energy += v * v;
+            }
+            assert_true(near((double)o->sample_energy[kept], energy, 1e-5));
+            assert_int_equal(o->sample_fold[kept], 2 * q >= SEQUENCES);
+            kept++;
+        }
+    assert_int_equal(kept, o->sample_rows);
+}
+
+static void each_half_has_its_extremes_and_each_row_its_energy(void **state) {
+    (void)state;
+    gs_error err = {0};
+    gs_context cx = {0};
+    gs_stream *s;
+    gs_exec *ex;
+    world w;
+    begin(&w);
+    size_t cells = (size_t)w.corpus.tokens * 32;
+    float *in = malloc(cells * sizeof *in), *mid = malloc(cells * sizeof *mid), *out = malloc(cells * sizeof *out);
+    sums sum = {malloc(cells * sizeof(float)), malloc(cells * sizeof(float))};
+    for (int64_t i = 0; i < w.corpus.tokens; i++) in[i] = (float)w.corpus.ids[i];
+    gs_net *embed = segment(&w, 0), *block = segment(&w, 1);
+    record r;
+    walk(&w, embed, in, mid, &r);
+    walk(&w, block, mid, out, &r);
+    assert_ok(gs_exec_create(NULL, GS_GEMM_F32, &ex, &err), &err);
+    gs_exec_set_hook(ex, keep_sums, &sum);
+    assert_ok(gs_exec_prepare(ex, block, &err), &err);
+    gs_batch batch = {.rows = w.corpus.tokens, .sequences = SEQUENCES, .starts = w.starts};
+    const float *from = mid;
+    assert_ok(gs_exec_run(ex, block, &batch, &from, &out, &err), &err);
+    gs_exec_release(ex, block);
+    gs_exec_destroy(ex);
+
+    gs_observer_set set;
+    assert_ok(gs_stream_create(&cx, w.model, &w.corpus, &defaults, &s, &err), &err);
+    assert_ok(gs_stream_advance(s, embed, &err), &err);
+    assert_ok(gs_stream_observe(s, block, &set, &err), &err);
+    const float *landing[] = {NULL, sum.attention, NULL, sum.mlp}; /* of the norms nothing is known */
+    assert_int_equal(set.count, 4);
+    for (int e = 0; e < 4; e++) {
+        assert_halves(&w, &set.observer[e], r.data[e]);
+        assert_energies(&w, &set.observer[e], landing[e]);
+        free(r.data[e]);
+    }
+    gs_observer_set_clear(&set);
+    gs_stream_destroy(s);
+    gs_net_destroy(embed);
+    gs_net_destroy(block);
+    free(in);
+    free(mid);
+    free(out);
+    free(sum.attention);
+    free(sum.mlp);
+    end(&w);
+}
+
 /* ---- what must not matter ---- */
 
 static void stream(const world *w, const gs_stream_options *o, int threads, bool twice, gs_observer_set *sets) {
@@ -332,6 +427,7 @@ static void running_out_of_memory_anywhere_is_only_an_error(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(observers_say_what_a_plain_walk_shows),
+        cmocka_unit_test(each_half_has_its_extremes_and_each_row_its_energy),
         cmocka_unit_test(neither_threads_nor_memory_nor_the_way_of_looking_change_a_byte),
         cmocka_unit_test(a_set_without_a_token_to_count_is_refused),
         cmocka_unit_test(what_is_not_finite_is_named_with_its_edge),

@@ -188,6 +188,34 @@ static void a_group_falls_back_to_the_first_permitted_scheme_that_is_good_enough
         expect_fallback(table[i].wanted, table[i].permitted, table[i].threshold, table[i].got);
 }
 
+/* gate and up hold 3/4 of the weights, down 1/4; both exceed the threshold. */
+static void the_worst_groups_fall_first_and_within_their_share(void **state) {
+    (void)state;
+    bool gate_is_worse = error_of(GS_SCHEME_W8A8, "mlp.gate") > error_of(GS_SCHEME_W8A8, "mlp.down");
+    const struct {
+        double share;
+        bool gate, down; /* falls */
+    } table[] = {
+        {1, true, true},   {0.9, gate_is_worse, !gate_is_worse}, {0.75, gate_is_worse, !gate_is_worse},
+        {0.74, false, true}, {0.25, false, true},               {0.24, false, false},
+    };
+    for (size_t i = 0; i < GS_COUNTOF(table); i++) {
+        smooth_run r = smooth_settings(GS_SCHEME_W8A8, GS_SMOOTHING_NONE, 0);
+        r.options.fallback = GS_FALLBACK_AUTO;
+        r.options.fallback_threshold = 1e-9;
+        r.options.fallback_share = table[i].share;
+        gs_net *net = smooth_quantize(&r, 1);
+        const gs_layer_summary *gate = smooth_row(&r, "mlp.gate"), *down = smooth_row(&r, "mlp.down");
+        assert_int_equal(gate->fallback, table[i].gate);
+        assert_int_equal(smooth_row(&r, "mlp.up")->fallback, table[i].gate);
+        assert_int_equal(down->fallback, table[i].down);
+        assert_string_equal(gate->scheme, table[i].gate ? "FLOAT" : "W8A8");
+        assert_string_equal(down->scheme, table[i].down ? "FLOAT" : "W8A8");
+        if (!table[i].down) assert_false(isnan(down->output_error)); /* what stays keeps its own figures */
+        smooth_end(&r, net);
+    }
+}
+
 static void without_fallback_every_group_keeps_its_scheme(void **state) {
     (void)state;
     smooth_run r = smooth_settings(GS_SCHEME_W8A8, GS_SMOOTHING_NONE, 0);
@@ -349,6 +377,7 @@ int main(void) {
         cmocka_unit_test(a_group_that_is_blacklisted_whole_needs_no_statistics),
         cmocka_unit_test(policies_may_part_groups_but_not_split_one),
         cmocka_unit_test(a_group_falls_back_to_the_first_permitted_scheme_that_is_good_enough),
+        cmocka_unit_test(the_worst_groups_fall_first_and_within_their_share),
         cmocka_unit_test(without_fallback_every_group_keeps_its_scheme),
         cmocka_unit_test(a_listed_linear_takes_its_whole_group_along),
         cmocka_unit_test(statistics_that_do_not_fit_are_refused),

@@ -1,6 +1,7 @@
 /* Smoothing factors: the formula against what Golden Stick wrote, its edges, and the folding into norms. */
 #include "groups.h"
 
+#include <base/half.h>
 #include <float.h>
 #include <loaders/safetensors.h>
 #include <ptq/act_quant.h>

@@ -1,6 +1,7 @@
 /* What a trial says a quantization costs, against a scalar model in double that knows the consumer's formulas only. */
 #include "groups.h"
 
+#include <base/half.h>
 #include <kernels/isa.h>
 #include <ptq/trial.h>
 
