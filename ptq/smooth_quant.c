@@ -285,8 +285,8 @@ static gs_status make_samples(const decision *d, const gs_observer *o, gs_refine
 static gs_status read_samples(void *algo, const char *edge, gs_refine_samples *out, gs_error *err) {
     smooth_quant *a = algo;
     gs_observer o = {0};
-    GS_TRY(a->source(a->source_ctx, edge, &o, err));
-    gs_status status = make_samples(find_decision(a, edge), &o, out, err);
+    gs_status status = a->source(a->source_ctx, edge, &o, err);
+    if (status == GS_OK) status = make_samples(find_decision(a, edge), &o, out, err);
     gs_observer_clear(&o);
     return status;
 }

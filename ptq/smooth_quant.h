@@ -41,7 +41,8 @@ typedef struct gs_smooth_quant_options {
     unsigned fallback_schemes;   /* bit i: gs_scheme i is permitted beside the config's own; FLOAT always is */
 } gs_smooth_quant_options;
 
-/* Where statistics come from: a copy of the edge's observer, for the algorithm to clear. */
+/* Where statistics come from: a copy of the edge's observer, for the algorithm to clear, also on failure. Asked in
+ * decide, and with `refine` again in convert. */
 typedef gs_status gs_observer_source(void *ctx, const char *edge, gs_observer *out, gs_error *err);
 
 /* config, the lists and ctx are borrowed for the algorithm's life. GS_E_INVALID for settings that contradict. */
