@@ -51,9 +51,6 @@ static gs_status check_paths(const char *model, const char *bundle, bool dry_run
     return GS_OK;
 }
 
-/* For the algorithm, which knows no checkpoint. */
-static void drop(void *checkpoint, const gs_tensor *view) { gs_checkpoint_drop(checkpoint, view); }
-
 /* ---- what calibration says ---- */
 
 static gs_status no_statistics(const char *edge, gs_error *err) {
@@ -239,7 +236,7 @@ static gs_status create_algorithm(job *j, gs_error *err) {
     if (!j->decides) GS_TRY(gs_round_to_nearest_create(&c->config, &j->algo, err));
     else GS_TRY(gs_smooth_quant_create(&c->config, &c->smooth, read_observer, j, &j->algo, err));
     gs_comp_algo_set_save(j->algo, !j->options->dry_run);
-    gs_comp_algo_set_drop(j->algo, drop, (void *)(uintptr_t)gs_model_checkpoint(j->source.model));
+    gs_comp_algo_set_drop(j->algo, gs_checkpoint_drop_view, (void *)(uintptr_t)gs_model_checkpoint(j->source.model));
     return GS_OK;
 }
 

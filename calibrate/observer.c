@@ -83,13 +83,6 @@ static void prefetch(const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(x + i);
 }
 
-static void see_extremes(int64_t n, const float *restrict x, float *restrict lo, float *restrict hi) {
-    for (int64_t i = 0; i < n; i++) {
-        lo[i] = x[i] < lo[i] ? x[i] : lo[i];
-        hi[i] = x[i] > hi[i] ? x[i] : hi[i];
-    }
-}
-
 static void add_row(int64_t n, const float *restrict x, double *restrict sum, double *restrict square) {
     for (int64_t i = 0; i < n; i++) {
         double v = (double)x[i];
@@ -113,9 +106,10 @@ static void add_four_rows(int64_t n, const float *restrict x, int64_t stride, do
 static void see_row(const look *k, int64_t row, int64_t piece, int64_t first, int64_t n, uint32_t *counts) {
     const float *x = k->x + row * k->o->width + first;
     if (row + AHEAD < k->n) prefetch(x + AHEAD * k->o->width, n);
-    k->absmax[row * k->pieces + piece] = gs_kernels_get()->absmax_f32(n, x);
+    const gs_kernels *kernels = gs_kernels_get();
+    k->absmax[row * k->pieces + piece] = kernels->absmax_f32(n, x);
     int64_t at = k->o->fold * k->o->width + first;
-    see_extremes(n, x, k->o->fold_min + at, k->o->fold_max + at);
+    kernels->min_max_channels(n, x, k->o->fold_min + at, k->o->fold_max + at);
     gs_histogram_count(n, x, counts);
 }
 

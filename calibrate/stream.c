@@ -24,8 +24,6 @@ struct gs_stream {
     int64_t first_sequence, seen; /* of the group in hand; rows counted before it */
 };
 
-static void drop(void *checkpoint, const gs_tensor *view) { gs_checkpoint_drop(checkpoint, view); }
-
 /* ---- which edges ---- */
 
 static bool is_observed(const gs_net *net, const gs_edge *edge) {
@@ -109,7 +107,7 @@ static gs_status allocate(gs_stream *s, gs_error *err) {
     s->starts = gs_calloc((size_t)s->corpus->sequences + 1, sizeof *s->starts);
     if (!s->in || !s->out || !s->starts) return gs_error_nomem(err, cells * sizeof(float));
     GS_TRY(gs_exec_create(s->cx, s->options.type, &s->exec, err));
-    gs_exec_set_drop(s->exec, drop, (void *)(uintptr_t)gs_model_checkpoint(s->model));
+    gs_exec_set_drop(s->exec, gs_checkpoint_drop_view, (void *)(uintptr_t)gs_model_checkpoint(s->model));
     return gs_activation_store_create(s->corpus->tokens, hidden, s->options.store, s->options.memory,
                                       s->options.scratch_dir, &s->store, err);
 }

@@ -13,8 +13,6 @@ int64_t gs_walk_bytes_per_row(const gs_model *m) {
     return floats * 4 + 2 * (c->hidden + c->intermediate);
 }
 
-static void drop(void *ctx, const gs_tensor *tensor) { gs_checkpoint_drop(ctx, tensor); }
-
 /* Builds, materialises and runs one segment. */
 static gs_status run_segment(gs_exec *ex, const gs_model *m, int i, const gs_batch *batch,
                              const float *in, float *out, gs_error *err) {
@@ -41,7 +39,7 @@ gs_status gs_walk_hidden(gs_context *cx, const gs_model *m, gs_gemm_type type, c
     float *other = gs_alloc(bytes);
     gs_status status = other ? gs_exec_create(cx, type, &ex, err) : gs_error_nomem(err, bytes);
     if (status != GS_OK) goto finish;
-    gs_exec_set_drop(ex, drop, (void *)(uintptr_t)gs_model_checkpoint(m));
+    gs_exec_set_drop(ex, gs_checkpoint_drop_view, (void *)(uintptr_t)gs_model_checkpoint(m));
 
     /* ids are exact in f32: vocabularies are limited to 2^24 (loaders/config.h) */
     for (int64_t i = 0; i < rows; i++) other[i] = (float)tokens[i];

@@ -199,6 +199,8 @@ void gs_checkpoint_drop(const gs_checkpoint *c, const gs_tensor *t) {
     }
 }
 
+void gs_checkpoint_drop_view(void *checkpoint, const gs_tensor *t) { gs_checkpoint_drop(checkpoint, t); }
+
 void gs_checkpoint_drop_rows(const gs_checkpoint *c, const gs_tensor *t, int64_t row0, int64_t n) {
     int64_t rows, cols;
     gs_tensor part = *t;

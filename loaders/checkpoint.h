@@ -24,6 +24,8 @@ const gs_tensor *gs_checkpoint_at(const gs_checkpoint *c, size_t i);
 const gs_tensor *gs_checkpoint_find(const gs_checkpoint *c, const char *name);
 /* The tensor's file pages will not be needed again. */
 void gs_checkpoint_drop(const gs_checkpoint *c, const gs_tensor *t);
+/* gs_checkpoint_drop for who knows no checkpoint: a callback, whose ctx is one. */
+void gs_checkpoint_drop_view(void *checkpoint, const gs_tensor *t);
 /* The same for rows [row0, row0+n) of a matrix; nothing where rows are stored in another order. */
 void gs_checkpoint_drop_rows(const gs_checkpoint *c, const gs_tensor *t, int64_t row0, int64_t n);
 uint64_t gs_checkpoint_bytes(const gs_checkpoint *c); /* sum of tensor bytes */

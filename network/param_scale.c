@@ -14,7 +14,7 @@ void gs_param_apply_factors(const gs_param *p, int64_t row0, int64_t nrows, floa
     gs_param_matrix(p, &rows, &cols);
     for (int64_t r = 0; r < nrows; r++) {
         float *row = values + r * cols;
-        for (int64_t c = 0; p->col_factor && c < cols; c++) row[c] *= p->col_factor[c];
+        if (p->col_factor) k->scale_channels(cols, row, p->col_factor, row);
         if (p->row_factor) k->scale_f32(cols, row, p->row_factor[row0 + r], row);
     }
 }

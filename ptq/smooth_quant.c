@@ -265,19 +265,12 @@ static gs_status apply(gs_comp_algo *algo, gs_net *net, gs_error *err) {
 static gs_status make_samples(const decision *d, const gs_observer *o, gs_refine_samples *out, gs_error *err) {
     int64_t k = o->width, n = o->sample_rows;
     const float *spread = taken(d)->spread;
-    float *x = gs_calloc((size_t)n * (size_t)k + 1, sizeof *x), *square = gs_calloc((size_t)k, sizeof *square);
-    gs_status status = x && square ? GS_OK : gs_error_nomem(err, (size_t)n * (size_t)k * sizeof *x);
-    if (status == GS_OK) {
-        gs_kernels_get()->convert_bf16_f32(n * k, o->sample, x);
-        for (int64_t i = 0; spread && i < n * k; i++) x[i] /= spread[i % k];
-        for (int64_t j = 0; j < k; j++) {
-            double s = spread ? (double)spread[j] : 1.0;
-            square[j] = (float)(o->square_sum[j] / (double)(o->rows ? o->rows : 1) / (s * s));
-        }
-        status = gs_refine_samples_init(out, n, k, x, square, err);
-    }
+    float *x = gs_calloc((size_t)n * (size_t)k + 1, sizeof *x);
+    if (!x) return gs_error_nomem(err, (size_t)n * (size_t)k * sizeof *x);
+    gs_kernels_get()->convert_bf16_f32(n * k, o->sample, x);
+    for (int64_t i = 0; spread && i < n * k; i++) x[i] /= spread[i % k];
+    gs_status status = gs_refine_samples_init(out, n, k, x, taken(d)->importance, err);
     gs_free(x);
-    gs_free(square);
     return status;
 }
 

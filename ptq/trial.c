@@ -106,9 +106,12 @@ static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     float *row = p->scratch + (int64_t)worker * 2 * k;
     gs_row_stats stats = {0};
     for (int64_t r = begin; r < end; r++) {
-        const float *w = p->weight + r * k, *smooth = j->trial->smooth;
-        for (int64_t c = 0; c < k; c++) row[c] = smooth ? w[c] * smooth[c] : w[c];
-        if (!gs_row_quantize(&j->trial->rule, k, row, p->codes + r * k, &p->scale[r], row + k, &stats))
+        const float *w = p->weight + r * k;
+        if (j->trial->smooth) {
+            p->kernels->scale_channels(k, w, j->trial->smooth, row);
+            w = row;
+        }
+        if (!gs_row_quantize(&j->trial->rule, k, w, p->codes + r * k, &p->scale[r], row + k, &stats))
             atomic_store(&p->failed, 1);
         if (j->trial->scheme == GS_SCHEME_W8A16) {
             p->kernels->dequantize_s8(k, p->codes + r * k, p->scale[r], 0.0f, p->plain + r * k);
