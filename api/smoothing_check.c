@@ -10,8 +10,7 @@ static gs_status fold(void *algo, gs_net *segment, gs_error *err) { return gs_sm
 typedef struct check {
     gs_model *plain, *folded;
     float *plain_hidden, *folded_hidden; /* [count, hidden] */
-    int32_t *target;                     /* zeros: every row is scored */
-    gs_row_score *rows;
+    float change, largest;               /* of the logits */
 } check;
 
 static gs_status open_model(const char *path, gs_model_rewrite *rewrite, void *ctx, gs_model **out, gs_error *err) {
@@ -29,31 +28,21 @@ static gs_status run(check *c, gs_context *cx, const char *path, gs_comp_algo *a
     size_t cells = (size_t)count * (size_t)gs_model_settings(c->plain)->hidden;
     c->plain_hidden = gs_calloc(cells, sizeof(float));
     c->folded_hidden = gs_calloc(cells, sizeof(float));
-    c->target = gs_calloc((size_t)count, sizeof *c->target);
-    c->rows = gs_calloc((size_t)count, sizeof *c->rows);
-    if (!c->plain_hidden || !c->folded_hidden || !c->target || !c->rows)
-        return gs_error_nomem(err, cells * sizeof(float));
+    if (!c->plain_hidden || !c->folded_hidden) return gs_error_nomem(err, cells * sizeof(float));
     GS_TRY(gs_walk_hidden(cx, c->plain, GS_GEMM_F32, tokens, &batch, c->plain_hidden, NULL, NULL, err));
     GS_TRY(gs_walk_hidden(cx, c->folded, GS_GEMM_F32, tokens, &batch, c->folded_hidden, NULL, NULL, err));
-    return gs_head_score(cx, c->folded, c->plain, GS_GEMM_F32, count, c->folded_hidden, c->plain_hidden, c->target,
-                         NULL, c->rows, err);
+    return gs_head_change(cx, c->folded, c->plain, GS_GEMM_F32, count, c->folded_hidden, c->plain_hidden, &c->change,
+                          &c->largest, err);
 }
 
 gs_status gs_smoothing_check(gs_context *cx, const char *path, gs_comp_algo *algo, const int32_t *tokens,
                              int64_t count, double *change, gs_error *err) {
     check c = {0};
-    float difference = 0, largest = 0;
     gs_status status = run(&c, cx, path, algo, tokens, count, err);
-    for (int64_t r = 0; r < count && status == GS_OK; r++) {
-        if (c.rows[r].change > difference) difference = c.rows[r].change;
-        if (c.rows[r].largest > largest) largest = c.rows[r].largest;
-    }
-    *change = largest > 0 ? (double)difference / (double)largest : (double)difference;
+    *change = c.largest > 0 ? (double)c.change / (double)c.largest : (double)c.change;
     gs_model_close(c.plain);
     gs_model_close(c.folded);
     gs_free(c.plain_hidden);
     gs_free(c.folded_hidden);
-    gs_free(c.target);
-    gs_free(c.rows);
     return status;
 }

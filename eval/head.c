@@ -42,6 +42,7 @@ typedef struct job {
     int64_t rows;
     side model, reference;
     bool compared;
+    bool change_only; /* nothing is scored: only change and largest are kept */
     const int32_t *target;
     row_state *state;
     const gs_kernels *kernels;
@@ -199,7 +200,6 @@ static void fold(const job *j, row_state *s, const float *q, const float *p, int
         if (p) s->ref_target = p[at];
     }
     if (p) {
-        note_change(s, j->columns, q, p);
         double out[3] = {0, 0, 0};
         k->kl_block_f32(j->columns, p, s->ref_max, q, s->max, out);
         s->ref_sum += out[0];
@@ -219,9 +219,12 @@ static void fold_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     const job *j = ctx;
     for (int64_t r = begin; r < end; r++) {
         int64_t row = j->row0 + r;
-        if (j->target[row] < 0) continue;
+        const float *q = j->model.logits + r * j->columns;
         const float *p = j->compared ? j->reference.logits + r * j->columns : NULL;
-        fold(j, &j->state[row], j->model.logits + r * j->columns, p, j->target[row]);
+        if (j->change_only)
+            note_change(&j->state[row], j->columns, q, p);
+        else if (j->target[row] >= 0)
+            fold(j, &j->state[row], q, p, j->target[row]);
     }
 }
 
@@ -263,32 +266,53 @@ static void finish(const job *j, gs_row_score *scores) {
         scores[r].ref_nll = ref_log_z - (double)s->ref_target;
         scores[r].kld = kld > 0 ? kld : (kld <= 0 ? 0 : kld); /* rounding below zero; NaN stays */
         scores[r].agree = s->top == s->ref_top;
-        scores[r].change = s->change;
-        scores[r].largest = s->largest;
     }
+}
+
+static void clear(job *j) {
+    side_clear(&j->model);
+    side_clear(&j->reference);
+    gs_free(j->state);
+}
+
+/* All of the vocabulary into j->state; the caller clears j. */
+static gs_status run(job *j, const gs_model *model, const gs_model *reference, float *hidden, float *ref_hidden,
+                     const gs_logit_dump *dump, gs_error *err) {
+    j->kernels = gs_kernels_get();
+    j->compared = reference != NULL;
+    j->state = gs_calloc((size_t)j->rows, sizeof *j->state);
+    if (!j->state) return gs_error_nomem(err, (size_t)j->rows * sizeof *j->state);
+    for (int64_t r = 0; r < j->rows; r++) j->state[r].max = j->state[r].ref_max = -INFINITY;
+    GS_TRY(side_open(&j->model, model, j->type, err));
+    GS_TRY(side_norm(&j->model, j, hidden, err));
+    if (reference) {
+        GS_TRY(side_open(&j->reference, reference, j->type, err));
+        GS_TRY(side_norm(&j->reference, j, ref_hidden, err));
+    }
+    return stream(j, dump, err);
 }
 
 gs_status gs_head_score(gs_context *cx, const gs_model *model, const gs_model *reference,
                         gs_gemm_type type, int64_t rows, float *hidden, float *ref_hidden,
                         const int32_t *target, const gs_logit_dump *dump, gs_row_score *scores,
                         gs_error *err) {
-    job j = {.cx = cx, .type = type, .rows = rows, .compared = reference != NULL, .target = target,
-             .kernels = gs_kernels_get()};
-    gs_status status;
-    j.state = gs_calloc((size_t)rows, sizeof *j.state);
-    if (!j.state) return gs_error_nomem(err, (size_t)rows * sizeof *j.state);
-    for (int64_t r = 0; r < rows; r++) j.state[r].max = j.state[r].ref_max = -INFINITY;
-    GS_TRY_GOTO(status, done, side_open(&j.model, model, type, err));
-    GS_TRY_GOTO(status, done, side_norm(&j.model, &j, hidden, err));
-    if (reference) {
-        GS_TRY_GOTO(status, done, side_open(&j.reference, reference, type, err));
-        GS_TRY_GOTO(status, done, side_norm(&j.reference, &j, ref_hidden, err));
+    job j = {.cx = cx, .type = type, .rows = rows, .target = target};
+    gs_status status = run(&j, model, reference, hidden, ref_hidden, dump, err);
+    if (status == GS_OK) finish(&j, scores);
+    clear(&j);
+    return status;
+}
+
+gs_status gs_head_change(gs_context *cx, const gs_model *model, const gs_model *reference, gs_gemm_type type,
+                         int64_t rows, float *hidden, float *ref_hidden, float *change, float *largest,
+                         gs_error *err) {
+    job j = {.cx = cx, .type = type, .rows = rows, .change_only = true};
+    gs_status status = run(&j, model, reference, hidden, ref_hidden, NULL, err);
+    *change = *largest = 0;
+    for (int64_t r = 0; r < rows && status == GS_OK; r++) {
+        *change = fmaxf(*change, j.state[r].change);
+        *largest = fmaxf(*largest, j.state[r].largest);
     }
-    GS_TRY_GOTO(status, done, stream(&j, dump, err));
-    finish(&j, scores);
-done:
-    side_clear(&j.model);
-    side_clear(&j.reference);
-    gs_free(j.state);
+    clear(&j);
     return status;
 }

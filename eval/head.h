@@ -19,7 +19,6 @@
 typedef struct gs_row_score {
     double nll, ref_nll, kld;
     bool agree;
-    float change, largest; /* max |q - p| and max |p| over the logits */
 } gs_row_score;
 
 /* Where the model's logits go, or NULL: row r of the call at (row0 + r) * vocab floats. */
@@ -35,5 +34,11 @@ gs_status gs_head_score(gs_context *cx, const gs_model *model, const gs_model *r
                         gs_gemm_type type, int64_t rows, float *hidden, float *ref_hidden,
                         const int32_t *target, const gs_logit_dump *dump, gs_row_score *scores,
                         gs_error *err) GS_NODISCARD;
+
+/* How far apart two models' logits are, nothing scored: max |q - p| and max |p| over all rows and the vocabulary.
+ * hidden and ref_hidden as above. */
+gs_status gs_head_change(gs_context *cx, const gs_model *model, const gs_model *reference, gs_gemm_type type,
+                         int64_t rows, float *hidden, float *ref_hidden, float *change, float *largest,
+                         gs_error *err) GS_NODISCARD;
 
 #endif
