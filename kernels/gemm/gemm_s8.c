@@ -5,9 +5,8 @@
  *     sum a*w = sum (a+128)*w - 128 * sum w,
  * all modulo 2^32; the last term of each column joins the bias. */
 #include <base/mem.h>
-#include <base/placed.h>
 #include <kernels/gemm/backend.h>
-#include <kernels/gemm/product.h>
+#include <kernels/gemm/panels.h>
 #include <kernels/gemm/s8.h>
 #include <kernels/onednn/onednn.h>
 #include <pthread.h>
@@ -27,11 +26,8 @@ enum {
 
 struct gs_gemm_s8_weight {
     s8_engine engine;
-    int64_t n, k, rows, panel, panels;
-    const int8_t *borrowed; /* plain [n, k], or NULL: */
-    gs_placed *own;         /* plain [n, k], or the packed panels end to end */
+    gs_panels panels;
     int32_t *correction; /* [n]: -128 * sum of a row of w; S8_DOT only */
-    size_t panel_bytes;  /* distance of panels in data */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -58,103 +54,36 @@ static s8_engine engine_get(void) {
     return engine;
 }
 
-static int64_t panel_width(const gs_gemm_s8_weight *w, int64_t p) {
-    int64_t rest = w->n - p * w->panel;
-    return rest < w->panel ? rest : w->panel;
-}
-
 /* Panels of about the same width. */
-static void cut(gs_gemm_s8_weight *w) {
-    int64_t most = w->engine == S8_DOT ? PANEL_DOT : PANEL_OTHER;
-    int64_t share = (w->n - 1) / ((w->n - 1) / most + 1) + 1;
-    w->panel = (share + PANEL_ALIGN - 1) / PANEL_ALIGN * PANEL_ALIGN;
-    if (w->panel > w->n) w->panel = w->n;
-    w->panels = (w->n - 1) / w->panel + 1;
-    w->rows = w->engine == S8_DOT ? ROWS_DOT : ROWS_OTHER;
+static int64_t choose_width(int64_t n, int64_t most) {
+    int64_t share = (n - 1) / ((n - 1) / most + 1) + 1;
+    int64_t width = (share + PANEL_ALIGN - 1) / PANEL_ALIGN * PANEL_ALIGN;
+    return width < n ? width : n;
 }
 
-static gs_product_key packed_key(const gs_gemm_s8_weight *w, int64_t m, int64_t n) {
-    return (gs_product_key){.type = GS_PRODUCT_U8S8,
-                            .weights = GS_PRODUCT_PACKED,
-                            .m = m,
-                            .n = n,
-                            .k = w->k,
-                            .lda = w->k,
-                            .ldc = n};
-}
-
-typedef struct pack_job {
-    gs_gemm_s8_weight *w;
+typedef struct correct_job {
     const int8_t *src;
-    int8_t *packed;
-    gs_product *full, *last;
-    atomic_int status;
-} pack_job;
+    int64_t k;
+    int32_t *correction;
+} correct_job;
 
-static int32_t correction_of(int64_t k, const int8_t *row) {
-    int32_t sum = 0;
-    for (int64_t l = 0; l < k; l++) sum += row[l];
-    return -128 * sum;
-}
-
-static void pack_panels(void *ctx, int64_t begin, int64_t end, int worker) {
+static void correct_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     (void)worker;
-    pack_job *job = ctx;
-    gs_gemm_s8_weight *w = job->w;
-    for (int64_t p = begin; p < end; p++) {
-        int64_t col = p * w->panel, cols = panel_width(w, p);
-        const int8_t *src = job->src + col * w->k;
-        gs_status status = gs_product_pack(cols == w->panel ? job->full : job->last, src,
-                                           job->packed + (size_t)p * w->panel_bytes, NULL);
-        if (status != GS_OK) atomic_store(&job->status, (int)status);
-        for (int64_t j = 0; j < cols; j++)
-            w->correction[col + j] = correction_of(w->k, src + j * w->k);
+    const correct_job *job = ctx;
+    for (int64_t j = begin; j < end; j++) {
+        int32_t sum = 0;
+        for (int64_t l = 0; l < job->k; l++) sum += job->src[j * job->k + l];
+        job->correction[j] = -128 * sum;
     }
-}
-
-static gs_status allocate_packed(gs_gemm_s8_weight *w, size_t panel_bytes, gs_team *team, gs_error *err) {
-    size_t packed, sums = (size_t)w->n * sizeof *w->correction;
-    w->panel_bytes = (panel_bytes + 63) / 64 * 64;
-    if (!gs_mul_size((size_t)w->panels, w->panel_bytes, &packed)) return gs_error_nomem(err, SIZE_MAX);
-    GS_TRY(gs_placed_create(team, packed, &w->own, err));
-    w->correction = gs_alloc(sums);
-    return w->correction ? GS_OK : gs_error_nomem(err, sums);
 }
 
 static gs_status pack(gs_gemm_s8_weight *w, const int8_t *src, gs_team *team, gs_error *err) {
-    pack_job job = {.w = w, .src = src};
-    gs_product_key full = packed_key(w, ROWS_DOT, w->panel),
-                   last = packed_key(w, ROWS_DOT, panel_width(w, w->panels - 1));
-    gs_status status;
-    GS_TRY_GOTO(status, done, gs_product_acquire(&full, &job.full, err));
-    GS_TRY_GOTO(status, done, gs_product_acquire(&last, &job.last, err));
-    GS_TRY_GOTO(status, done, allocate_packed(w, gs_product_packed_bytes(job.full), team, err));
-    job.packed = gs_placed_write(w->own);
-    gs_team_for(team, w->panels, 1, pack_panels, &job);
-    status = (gs_status)atomic_load(&job.status);
-    if (status == GS_OK)
-        gs_placed_spread(w->own, team);
-    else
-        GS_FAIL(err, status, "cannot pack a %lld x %lld weight of int8", (long long)w->n,
-                (long long)w->k);
-done:
-    gs_product_release(job.full);
-    gs_product_release(job.last);
-    return status;
-}
-
-static gs_status keep_plain(gs_gemm_s8_weight *w, const int8_t *src, gs_team *team, bool *borrowed,
-                            gs_error *err) {
-    size_t bytes = (size_t)w->n * (size_t)w->k;
-    w->panel_bytes = (size_t)w->panel * (size_t)w->k;
-    if (borrowed && !gs_placed_has_copies(team, bytes)) {
-        w->borrowed = src;
-        *borrowed = true;
-        return GS_OK;
-    }
-    GS_TRY(gs_placed_create(team, bytes, &w->own, err));
-    memcpy(gs_placed_write(w->own), src, bytes);
-    gs_placed_spread(w->own, team);
+    size_t sums = (size_t)w->panels.n * sizeof *w->correction;
+    GS_TRY(gs_panels_pack(&w->panels, src, team, err));
+    w->correction = gs_alloc(sums);
+    if (!w->correction) return gs_error_nomem(err, sums);
+    correct_job job = {src, w->panels.k, w->correction};
+    gs_team_for(team, w->panels.n, PANEL_ALIGN, correct_rows, &job);
     return GS_OK;
 }
 
@@ -168,11 +97,12 @@ gs_status gs_gemm_s8_weight_create(int64_t n, int64_t k, const int8_t *src, gs_t
     gs_gemm_s8_weight *w = gs_calloc(1, sizeof *w);
     if (!w) return gs_error_nomem(err, sizeof *w);
     w->engine = engine_get();
-    w->n = n;
-    w->k = k;
-    cut(w);
-    gs_status status = w->engine == S8_DOT ? pack(w, src, team, err)
-                                           : keep_plain(w, src, team, borrowed, err);
+    bool packs = w->engine == S8_DOT;
+    w->panels = (gs_panels){.type = GS_PRODUCT_U8S8, .element = 1, .n = n, .k = k,
+                            .rows = packs ? ROWS_DOT : ROWS_OTHER};
+    gs_panels_cut(&w->panels, choose_width(n, packs ? PANEL_DOT : PANEL_OTHER));
+    gs_status status = packs ? pack(w, src, team, err)
+                             : gs_panels_keep(&w->panels, src, team, borrowed, err);
     if (status != GS_OK) {
         gs_gemm_s8_weight_destroy(w);
         return status;
@@ -183,14 +113,14 @@ gs_status gs_gemm_s8_weight_create(int64_t n, int64_t k, const int8_t *src, gs_t
 
 void gs_gemm_s8_weight_destroy(gs_gemm_s8_weight *w) {
     if (!w) return;
-    gs_placed_destroy(w->own);
+    gs_panels_clear(&w->panels);
     gs_free(w->correction);
     gs_free(w);
 }
 
 size_t gs_gemm_s8_weight_bytes(const gs_gemm_s8_weight *w) {
-    size_t sums = w->correction ? (size_t)w->n * sizeof *w->correction : 0;
-    return sizeof *w + sums + (w->own ? gs_placed_bytes(w->own) : 0);
+    size_t sums = w->correction ? (size_t)w->panels.n * sizeof *w->correction : 0;
+    return sizeof *w + sums + gs_panels_bytes(&w->panels);
 }
 
 typedef struct run_job {
@@ -202,7 +132,7 @@ typedef struct run_job {
     int64_t lda;
     float *c;
     int64_t ldc;
-    gs_product *product[2][2]; /* [short block][last panel], S8_DOT only */
+    gs_panel_products products; /* S8_DOT only */
     /* a worker's scratch, in this order: of the product, shifted codes, sums, bias, halves */
     size_t product_bytes, a_bytes, acc_bytes, bias_bytes, worker_bytes;
     char *scratch;
@@ -219,9 +149,8 @@ typedef struct run_scratch {
 
 static run_scratch scratch_of(const run_job *job, int worker) {
     char *at = job->scratch + (size_t)worker * job->worker_bytes;
-    const gs_gemm_s8_weight *w = job->w;
     run_scratch s = {.product = at,
-                     .weight = w->own ? gs_placed_read(w->own, gs_team_node(job->team, worker)) : w->borrowed};
+                     .weight = (const int8_t *)gs_panels_read(&job->w->panels, job->team, worker)};
     s.a = (uint8_t *)(at += job->product_bytes);
     s.acc = (int32_t *)(void *)(at += job->a_bytes);
     s.bias = (int32_t *)(void *)(at += job->acc_bytes);
@@ -236,19 +165,19 @@ static void shift_codes(int64_t rows, int64_t k, const int8_t *a, int64_t lda, u
 
 static gs_status multiply(const run_job *job, const gs_s8_piece *piece, int64_t p,
                           const run_scratch *s) {
-    const gs_gemm_s8_weight *w = job->w;
-    const int8_t *a = job->a + piece->row * job->lda, *b = s->weight + (size_t)p * w->panel_bytes;
-    switch (w->engine) {
+    const gs_panels *n = &job->w->panels;
+    const int8_t *a = job->a + piece->row * job->lda, *b = s->weight + (size_t)p * n->panel_bytes;
+    switch (job->w->engine) {
     case S8_DOT:
-        shift_codes(piece->rows, w->k, a, job->lda, s->a);
-        return gs_product_run(job->product[piece->rows < w->rows][piece->cols < w->panel], s->a, b,
+        shift_codes(piece->rows, n->k, a, job->lda, s->a);
+        return gs_product_run(job->products.at[piece->rows < n->rows][piece->cols < n->panel], s->a, b,
                               s->acc, s->product, NULL);
     case S8_SLICED:
-        return gs_s8_sliced(piece->rows, piece->cols, w->k, a, job->lda, b, s->acc, s->product,
+        return gs_s8_sliced(piece->rows, piece->cols, n->k, a, job->lda, b, s->acc, s->product,
                             NULL);
     case S8_REFERENCE:
         for (int64_t i = 0; i < piece->rows; i++)
-            gs_gemm_s8_reference(1, piece->cols, w->k, a + i * job->lda, b,
+            gs_gemm_s8_reference(1, piece->cols, n->k, a + i * job->lda, b,
                                  s->acc + i * piece->cols);
         break;
     }
@@ -267,9 +196,9 @@ static const int32_t *bias_of(const run_job *job, const gs_s8_piece *piece, int3
 }
 
 static gs_status run_piece(const run_job *job, int64_t p, int64_t block, const run_scratch *s) {
-    const gs_gemm_s8_weight *w = job->w;
-    gs_s8_piece piece = {.row = block * w->rows, .col = p * w->panel, .cols = panel_width(w, p)};
-    piece.rows = job->m - piece.row < w->rows ? job->m - piece.row : w->rows;
+    const gs_panels *n = &job->w->panels;
+    gs_s8_piece piece = {.row = block * n->rows, .col = p * n->panel, .cols = gs_panel_width(n, p)};
+    piece.rows = job->m - piece.row < n->rows ? job->m - piece.row : n->rows;
     GS_TRY(multiply(job, &piece, p, s));
     gs_s8_epilogue_run(job->e, &piece, s->acc, bias_of(job, &piece, s->bias), s->half, job->c,
                        job->ldc);
@@ -285,31 +214,16 @@ static void run_pieces(void *ctx, int64_t begin, int64_t end, int worker) {
     }
 }
 
-static gs_status acquire_products(run_job *job, gs_error *err) {
-    const gs_gemm_s8_weight *w = job->w;
-    int64_t heights[2] = {job->m < w->rows ? 0 : w->rows, job->m % w->rows};
-    int64_t widths[2] = {w->panel, w->n % w->panel};
-    for (int i = 0; i < 2; i++) {
-        for (int j = 0; j < 2; j++) {
-            if (heights[i] == 0 || widths[j] == 0) continue;
-            gs_product_key key = packed_key(w, heights[i], widths[j]);
-            GS_TRY(gs_product_acquire(&key, &job->product[i][j], err));
-            size_t bytes = gs_product_scratch_bytes(job->product[i][j]);
-            if (bytes > job->product_bytes) job->product_bytes = bytes;
-        }
-    }
-    return GS_OK;
-}
-
 static size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static gs_status allocate_scratch(run_job *job, int workers, gs_error *err) {
     const gs_gemm_s8_weight *w = job->w;
-    int64_t rows = job->m < w->rows ? job->m : w->rows;
-    size_t cols = (size_t)w->panel, total;
-    if (w->engine == S8_DOT) job->a_bytes = padded((size_t)(rows * w->k));
-    if (w->engine == S8_SLICED) job->product_bytes = gs_s8_sliced_bytes(rows, w->panel, w->k);
-    job->product_bytes = padded(job->product_bytes);
+    const gs_panels *n = &w->panels;
+    int64_t rows = job->m < n->rows ? job->m : n->rows;
+    size_t cols = (size_t)n->panel, total;
+    if (w->engine == S8_DOT) job->a_bytes = padded((size_t)(rows * n->k));
+    job->product_bytes = padded(w->engine == S8_SLICED ? gs_s8_sliced_bytes(rows, n->panel, n->k)
+                                                       : job->products.scratch_bytes);
     job->acc_bytes = padded((size_t)rows * cols * sizeof(int32_t));
     job->bias_bytes = padded(cols * sizeof(int32_t));
     job->worker_bytes = job->product_bytes + job->a_bytes + job->acc_bytes + job->bias_bytes +
@@ -322,11 +236,11 @@ static gs_status allocate_scratch(run_job *job, int workers, gs_error *err) {
 
 static gs_status check(const gs_gemm_s8_weight *w, int64_t m, int64_t lda,
                        const gs_gemm_s8_epilogue *e, int64_t ldc, gs_error *err) {
-    if (m < 0 || lda < w->k || ldc < w->n)
+    if (m < 0 || lda < w->panels.k || ldc < w->panels.n)
         return GS_FAIL(
             err, GS_E_INVALID,
             "product of %lld rows with strides %lld, %lld for a %lld x %lld weight of int8",
-            (long long)m, (long long)lda, (long long)ldc, (long long)w->n, (long long)w->k);
+            (long long)m, (long long)lda, (long long)ldc, (long long)w->panels.n, (long long)w->panels.k);
     if (!e->scale || (e->round != GS_F32 && e->round != GS_F16 && e->round != GS_BF16))
         return GS_FAIL(err, GS_E_INVALID, "integer product without scales, or rounded to %s",
                        gs_dtype_name(e->round));
@@ -339,17 +253,17 @@ gs_status gs_gemm_s8_run(gs_team *team, const gs_gemm_s8_weight *w, int64_t m, c
     GS_TRY(check(w, m, lda, e, ldc, err));
     if (m == 0) return GS_OK;
     run_job job = {.w = w, .e = e, .team = team, .m = m, .a = a, .lda = lda, .c = c, .ldc = ldc};
-    job.blocks = (m - 1) / w->rows + 1;
+    job.blocks = (m - 1) / w->panels.rows + 1;
     gs_status status = GS_OK;
-    if (w->engine == S8_DOT) GS_TRY_GOTO(status, done, acquire_products(&job, err));
+    if (w->engine == S8_DOT) GS_TRY_GOTO(status, done, gs_panels_acquire(&w->panels, m, &job.products, err));
     GS_TRY_GOTO(status, done, allocate_scratch(&job, gs_team_size(team), err));
-    gs_team_for(team, job.blocks * w->panels, 1, run_pieces, &job);
+    gs_team_for(team, job.blocks * w->panels.count, 1, run_pieces, &job);
     status = (gs_status)atomic_load(&job.status);
     if (status != GS_OK)
         GS_FAIL(err, status, "product %lld x %lld x %lld failed in %s", (long long)m,
-                (long long)w->n, (long long)w->k, gs_gemm_s8_backend());
+                (long long)w->panels.n, (long long)w->panels.k, gs_gemm_s8_backend());
 done:
-    for (int i = 0; i < 4; i++) gs_product_release(job.product[i / 2][i % 2]);
+    gs_panels_release(&job.products);
     gs_free(job.scratch);
     return status;
 }
