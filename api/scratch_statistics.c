@@ -36,10 +36,7 @@ gs_status gs_calibration_scratch(gs_context *cx, const gs_model *m, const char *
         status = run(cx, m, path, dir, o, out, result, err);
         rmdir(dir);
     } else {
-        status = gs_error_errno(err, errno, "cannot create a scratch directory '%s'", dir);
-        gs_error_hint(err, "the scratch directory must exist and be writable: name another one, or set TMPDIR");
-        if (status == GS_E_FORMAT) status = GS_E_IO; /* a missing directory is no file format */
-        if (err) err->status = status;
+        status = gs_scratch_error(gs_error_errno(err, errno, "cannot create a scratch directory '%s'", dir), err);
     }
     gs_free(dir);
     return status;

@@ -242,3 +242,11 @@ const char *gs_scratch_dir(const char *dir) {
     if (dir) return dir;
     return tmp && *tmp ? tmp : "/tmp";
 }
+
+gs_status gs_scratch_error(gs_status status, gs_error *err) {
+    if (status == GS_E_FORMAT) status = GS_E_IO;
+    if (err) err->status = status;
+    if (status == GS_E_IO)
+        gs_error_hint(err, "the scratch directory must exist and be writable: name another one, or set TMPDIR");
+    return status;
+}

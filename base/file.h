@@ -76,5 +76,8 @@ gs_status gs_file_copy(const char *from, const char *to, gs_error *err) GS_NODIS
 
 /* Where scratch files go: dir, or where that is NULL $TMPDIR, or /tmp. */
 const char *gs_scratch_dir(const char *dir);
+/* For a scratch file or directory that cannot be created: the status of gs_error_errno, but GS_E_IO for a place that
+ * is missing (which is no file's format), with a hint on where else to go. */
+gs_status gs_scratch_error(gs_status status, gs_error *err);
 
 #endif

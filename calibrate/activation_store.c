@@ -59,13 +59,7 @@ static gs_status open_scratch(const char *dir, int *fd, gs_error *err) {
     /* kernels and file systems that do not know the flag take it for O_DIRECTORY */
     if (*fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) *fd = open_unlinked(dir);
     if (*fd >= 0) return GS_OK;
-    int code = errno;
-    gs_status status = gs_error_errno(err, code, "cannot create a scratch file in '%s'", dir);
-    if (status == GS_E_FORMAT) status = GS_E_IO; /* a missing directory is no file format */
-    if (err) err->status = status;
-    if (status == GS_E_IO)
-        gs_error_hint(err, "the scratch directory must exist and be writable: name another one, or set TMPDIR");
-    return status;
+    return gs_scratch_error(gs_error_errno(err, errno, "cannot create a scratch file in '%s'", dir), err);
 }
 
 static gs_status too_small(const char *dir, int64_t bytes, gs_error *err) {
