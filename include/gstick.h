@@ -215,6 +215,12 @@ typedef struct gs_evaluate_options {
     int64_t max_windows;     /* 0: all */
     int bos;                 /* 0: as the tokenizer's configuration says, 1: yes, -1: no */
     const char *dump_logits; /* file for [tokens, vocab] f32, or NULL */
+    const char *config;      /* directory with the config.json of a bundle that has none */
+    /* of a bundle: "ascend" (default: what its server computes), "exact" (the stored numbers in f32) or
+     * "weights" (dequantized weights, float activations) */
+    const char *arith;
+    bool deq19;              /* with "ascend": I64 deq_scales lose their low 13 bits, as some kernels do */
+    bool decode;             /* W8A8_MIX as the decoding server computes it; false: as the prefilling one */
 } gs_evaluate_options;
 
 /* Negative log-likelihood in nats; the ref_ and kld_ figures only when compared. */
@@ -234,6 +240,66 @@ typedef struct gs_eval_result {
 GS_API gs_status gs_evaluate(gs_session *session, const char *model,
                              const gs_evaluate_options *options, gs_eval_result *result,
                              gs_error *err) GS_NODISCARD;
+
+/* ---- export ---- */
+
+/* Zeroed is valid but for format. */
+typedef struct gs_export_options {
+    const char *format;     /* "ascend", "mindspore", "mindspore-ckpt", "compressed-tensors", "gptq", "gguf" */
+    const char *target;     /* of an ascend bundle, as in gs_quantize_options */
+    const char *config;     /* directory with the config.json of a bundle that has none */
+    int64_t max_shard_size; /* tensor bytes a file; 0: 4 GiB */
+} gs_export_options;
+
+typedef struct gs_export_result {
+    int64_t linears, quantized;
+    uint64_t bytes_in, bytes_out;
+    double seconds;
+    int64_t peak_rss_bytes;
+} gs_export_result;
+
+/* Writes a model or bundle in another format. Codes and scales go over bit by bit: nothing is quantized again, and what
+ * the format cannot carry exactly is refused (GS_E_UNSUPPORTED, with the reason). output: as in gs_quantize. */
+GS_API gs_status gs_export(gs_session *session, const char *input, const char *output,
+                           const gs_export_options *options, gs_export_result *result, gs_error *err) GS_NODISCARD;
+
+/* ---- verify ---- */
+
+/* Zeroed is valid. */
+typedef struct gs_verify_options {
+    const char *against; /* the float model the bundle was made from, or NULL */
+    const char *target;  /* "both", "vllm-ascend", "mindie" or "310p"; NULL: what the bundle's manifest says, else both */
+    const char *config;  /* directory with the config.json of a bundle that has none */
+} gs_verify_options;
+
+/* One thing that does not hold. */
+typedef struct gs_finding {
+    const char *check; /* id, "deq-scale-dtype"; static text */
+    char *tensor;      /* tensor or file it is about; "" for the bundle as a whole */
+    char *text;        /* one line: what is there and what was expected */
+} gs_finding;
+
+/* A row of the table of checks. Static. */
+typedef struct gs_check_info {
+    const char *id, *what, *why, *source;
+} gs_check_info;
+
+typedef struct gs_verify_result {
+    gs_finding *finding; /* in a fixed order; at most 10,000 are kept */
+    size_t finding_count, total_findings;
+    size_t checks_run;     /* of the table; those that the bundle's content does not call for are not run */
+    size_t tensors;
+    uint64_t bytes;        /* read */
+    double seconds;
+    int64_t peak_rss_bytes;
+} gs_verify_result;
+
+/* GS_OK: the checks were run; whether all hold is finding_count == 0. Another status: the bundle could not be looked at at all
+ * (a path that does not exist, no memory). A bundle that is no well-formed container is a finding. */
+GS_API gs_status gs_verify(gs_session *session, const char *bundle, const gs_verify_options *options,
+                           gs_verify_result *result, gs_error *err) GS_NODISCARD;
+GS_API void gs_verify_result_clear(gs_verify_result *result);
+GS_API const gs_check_info *gs_verify_checks(size_t *count);
 
 #ifdef __cplusplus
 }

@@ -18,6 +18,11 @@ typedef gs_status gs_model_rewrite(void *ctx, gs_net *segment, gs_error *err);
 
 typedef enum gs_segment_kind { GS_SEGMENT_EMBED, GS_SEGMENT_BLOCK, GS_SEGMENT_HEAD } gs_segment_kind;
 
+/* The same network without a checkpoint: segment i of what config.json describes, its params planned (name, shape; type
+ * F32, which stands for any float) but without bytes. The head of a tied model has the embedding's param name. What a
+ * verifier holds a bundle against. *segments: how many there are; may be NULL. */
+gs_status gs_model_blueprint(const gs_model_config *config, int i, gs_net **out, int *segments, gs_error *err) GS_NODISCARD;
+
 /* Takes the checkpoint (closes it with the model, also on failure). Every tensor that the
  * architecture needs must be there with the right shape, and no unknown one: the error names it.
  * rewrite may be NULL. */

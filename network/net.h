@@ -53,12 +53,14 @@ typedef enum gs_op {
 #define GS_ROLE_LIST(X)                                                        \
     X(WEIGHT, "weight")             /* [out, in], [vocab, hidden], [dim], OIHW */ \
     X(BIAS, "bias")                 /* [out] */                                \
-    X(WEIGHT_SCALE, "weight_scale") /* [out, 1] */                             \
-    X(WEIGHT_OFFSET, "weight_offset")                                          \
+    X(WEIGHT_SCALE, "weight_scale") /* [out, 1], or [out, in/group] */         \
+    X(WEIGHT_OFFSET, "weight_offset") /* as weight_scale */                    \
     X(INPUT_SCALE, "input_scale")   /* [1] */                                  \
     X(INPUT_OFFSET, "input_offset") /* [1] */                                  \
     X(QUANT_BIAS, "quant_bias")     /* [out] */                                \
     X(DEQ_SCALE, "deq_scale")       /* [out] */                                \
+    X(CACHE_SCALE, "kv_cache_scale")   /* [1] or [width] */                    \
+    X(CACHE_OFFSET, "kv_cache_offset") /* as kv_cache_scale */                 \
     X(MEAN, "running_mean")                                                    \
     X(VARIANCE, "running_var")
 
@@ -76,7 +78,9 @@ enum { GS_MAX_INPUTS = 4, GS_VALUE_DIMS = 4 };
     X(FLOAT, "FLOAT")                                                          \
     X(W8A16, "W8A16")                                                          \
     X(W8A8, "W8A8")                 /* static activations, per tensor */       \
-    X(W8A8_DYNAMIC, "W8A8_DYNAMIC") /* activations per token */
+    X(W8A8_DYNAMIC, "W8A8_DYNAMIC") /* activations per token */                \
+    X(W8A8_MIX, "W8A8_MIX")         /* both: static to decode, per token to prefill */ \
+    X(W4A16, "W4A16")               /* codes from -8 to 7 */
 
 typedef enum gs_scheme {
 #define X(name, text) GS_SCHEME_##name,
@@ -84,6 +88,13 @@ typedef enum gs_scheme {
 #undef X
     GS_SCHEME_COUNT
 } gs_scheme;
+
+/* Whose arithmetic a quantized node computes in. */
+typedef enum gs_arith {
+    GS_ARITH_CONSUMER, /* the server's (ascend-bundles.md 3.5): constants and results rounded to `compute` */
+    GS_ARITH_EXACT,    /* the numbers as stored, in f32; activations quantized as the scheme says */
+    GS_ARITH_WEIGHTS   /* dequantized weights alone: activations and cache stay float */
+} gs_arith;
 
 const char *gs_op_name(gs_op op);
 const char *gs_role_name(gs_role role);
@@ -113,7 +124,10 @@ typedef struct gs_attr {
         gs_scheme scheme;
         /* dtype the consumer computes in: scales are rounded to it before use */
         gs_dtype compute;
-    } quant; /* QLINEAR */
+        gs_arith arith;
+        bool deq19;  /* the low 13 bits of an I64 deq_scale's f32 are cleared (ascend-bundles.md 3.5) */
+        bool decode; /* W8A8_MIX as the decoding instance computes it: static */
+    } quant; /* QLINEAR, CACHE */
 } gs_attr;
 
 /* Logical shape of a value without its leading batch/token dimension, e.g. [hidden] or
