@@ -16,13 +16,15 @@ static const int64_t DEFAULT_MEMORY = (int64_t)512 << 20;
 
 static const char *const compute_words[] = {"auto", "f32", "bf16"};
 static const char *const store_words[] = {"f32", "bf16"};
+static const char *const cache_words[] = {"none", "int8"};
 
 static gs_status read_options(gs_context *cx, const gs_model *model, const gs_calibrate_options *o,
                               gs_stream_options *out, gs_error *err) {
-    int compute, store;
+    int compute, store, cache;
     gs_dtype source = gs_model_settings(model)->dtype;
     GS_TRY(gs_choose("calib_dtype", o->calib_dtype, compute_words, GS_COUNTOF(compute_words), &compute, err));
     GS_TRY(gs_choose("store", o->store, store_words, GS_COUNTOF(store_words), &store, err));
+    GS_TRY(gs_choose("kv_cache", o->kv_cache, cache_words, GS_COUNTOF(cache_words), &cache, err));
     if (!o->calib) return GS_FAIL(err, GS_E_INVALID, "no calibration set is given");
     if (o->samples < 0 || o->seq < 0 || o->seed < 0 || o->skip_tokens < 0 || o->sample_rows < 0)
         return GS_FAIL(err, GS_E_INVALID, "samples, seq, seed, skip_tokens and sample_rows are zero or more");
@@ -30,7 +32,8 @@ static gs_status read_options(gs_context *cx, const gs_model *model, const gs_ca
     *out = (gs_stream_options){.type = half ? GS_GEMM_BF16 : GS_GEMM_F32, .store = store ? GS_BF16 : GS_F32,
                                .memory = cx->memory_budget > 0 ? cx->memory_budget : DEFAULT_MEMORY,
                                .scratch_dir = o->scratch_dir, .skip_tokens = o->skip_tokens,
-                               .sample_rows = o->sample_rows ? o->sample_rows : DEFAULT_SAMPLE_ROWS};
+                               .sample_rows = o->sample_rows ? o->sample_rows : DEFAULT_SAMPLE_ROWS,
+                               .kv_cache = cache == 1};
     return GS_OK;
 }
 
@@ -45,7 +48,7 @@ static int64_t sequence_length(const gs_model *model, const gs_calibrate_options
     return positions >= 2 && positions < DEFAULT_SEQ ? positions : DEFAULT_SEQ;
 }
 
-static void warn_of_long_sequences(gs_context *cx, const gs_model *model, const gs_corpus *c) {
+static void warn_of_lengths(gs_context *cx, const gs_model *model, const gs_corpus *c) {
     int64_t positions = gs_model_settings(model)->max_positions, longest = 0;
     for (int64_t q = 0; q < c->sequences; q++) {
         int64_t length = c->starts[q + 1] - c->starts[q];
@@ -71,7 +74,7 @@ static gs_status read_corpus(gs_context *cx, const gs_model *model, const char *
     }
     gs_status status = gs_corpus_load(cx, tokenizer, &c, out, err);
     gs_tokenizer_destroy(tokenizer);
-    if (status == GS_OK) warn_of_long_sequences(cx, model, out);
+    if (status == GS_OK) warn_of_lengths(cx, model, out);
     return status;
 }
 
@@ -113,10 +116,11 @@ static gs_status plan(const gs_model *m, const gs_calibration *c, gs_statistics_
         gs_net *net;
         gs_status status = GS_OK;
         GS_TRY(gs_model_segment(m, i, &net, err));
-        int n = gs_stream_edge_count(net);
+        bool cache = c->options.kv_cache;
+        int n = gs_stream_edge_count(net, cache);
         for (int e = 0; e < n && status == GS_OK; e++) {
-            const gs_edge *edge = gs_stream_edge(net, e);
-            status = gs_statistics_writer_plan(w, edge->name, edge->dims.dim[0], gs_stream_sample_rows(c->stream), err);
+            const gs_edge *edge = gs_stream_edge(net, cache, e);
+            status = gs_statistics_writer_plan(w, edge->name, edge->dims.dim[0], gs_stream_edge_samples(c->stream, net, edge), err);
         }
         *edges += n;
         gs_net_destroy(net);
@@ -174,7 +178,7 @@ gs_status gs_calibrate(gs_session *session, const char *model, const char *stati
     if (!statistics || !*statistics) return GS_FAIL(err, GS_E_INVALID, "no output directory is given");
     if (gs_path_same(model, statistics))
         return GS_FAIL(err, GS_E_INVALID, "output '%s' is the input: it is never overwritten", statistics);
-    GS_TRY(gs_opened_open(model, &opened, err));
+    GS_TRY(gs_opened_open(model, NULL, &opened, err));
     gs_status status = opened.bundle ? GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle: calibrate the float model",
                                                model, gs_bundle_type(opened.bundle))
                                      : gs_calibration_run(&session->context, opened.model, model, statistics, o, result, err);

@@ -27,6 +27,16 @@ static gs_status read_options(const gs_evaluate_options *o, gs_eval_options *out
     return GS_OK;
 }
 
+/* How a bundle computes. The reference, if it is one, is what its server computes. */
+static gs_status read_arithmetic(const gs_evaluate_options *o, gs_bundle_open_options *out, gs_error *err) {
+    static const char *const ariths[] = {"ascend", "exact", "weights"};
+    static const gs_arith of[] = {GS_ARITH_CONSUMER, GS_ARITH_EXACT, GS_ARITH_WEIGHTS};
+    int arith;
+    GS_TRY(gs_choose("arith", o->arith, ariths, GS_COUNTOF(ariths), &arith, err));
+    *out = (gs_bundle_open_options){.config = o->config, .arith = of[arith], .deq19 = o->deq19, .decode = o->decode};
+    return GS_OK;
+}
+
 /* The tokenizer the caller names, else the model's, else the reference's. */
 static gs_status open_tokenizer(const gs_evaluate_options *o, const char *model, gs_tokenizer **out,
                                 gs_error *err) {
@@ -66,13 +76,15 @@ static gs_status tokenize(gs_context *cx, const gs_evaluate_options *o, const ch
 gs_status gs_evaluate(gs_session *session, const char *model, const gs_evaluate_options *o,
                       gs_eval_result *result, gs_error *err) {
     gs_eval_options options;
+    gs_bundle_open_options bundle, plain = {.config = o->config};
     gs_opened opened = {0}, reference = {0};
     int32_t *ids = NULL;
     size_t count = 0;
     gs_status status;
     GS_TRY(read_options(o, &options, err));
-    GS_TRY_GOTO(status, done, gs_opened_open(model, &opened, err));
-    if (o->against) GS_TRY_GOTO(status, done, gs_opened_open(o->against, &reference, err));
+    GS_TRY(read_arithmetic(o, &bundle, err));
+    GS_TRY_GOTO(status, done, gs_opened_open(model, &bundle, &opened, err));
+    if (o->against) GS_TRY_GOTO(status, done, gs_opened_open(o->against, &plain, &reference, err));
     GS_TRY_GOTO(status, done, tokenize(&session->context, o, model, &options, &ids, &count, err));
     status = gs_eval_perplexity(&session->context, opened.model, reference.model, &options, ids,
                                 (int64_t)count, result, err);

@@ -58,7 +58,7 @@ gs_status gs_manifest_text(const gs_quantize_options *effective, const gs_model 
     gs_strbuf_printf(out, "{\n  \"gstick\": \"%s\",\n  \"recipe\": ", gs_version());
     gs_recipe_print(effective, 2, out);
     gs_strbuf_printf(out, ",\n  \"source\": {\"container\": \"%s\", \"tensors\": %zu, \"bytes\": %llu},\n",
-                     gs_checkpoint_container(c) == GS_CONTAINER_GGUF ? "gguf" : "safetensors",
+                     gs_container_name(gs_checkpoint_container(c)),
                      gs_checkpoint_count(c), (unsigned long long)gs_checkpoint_bytes(c));
     if (calibration) put_calibration(calibration, out);
     if (!isnan(smoothing_change)) gs_strbuf_printf(out, "  \"smoothing_change\": %.3g,\n", smoothing_change);

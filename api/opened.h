@@ -10,7 +10,9 @@ typedef struct gs_opened {
     gs_bundle *bundle; /* NULL for a float model */
 } gs_opened;
 
-gs_status gs_opened_open(const char *path, gs_opened *out, gs_error *err) GS_NODISCARD;
+/* options: of a bundle; NULL for the defaults. */
+gs_status gs_opened_open(const char *path, const gs_bundle_open_options *options, gs_opened *out,
+                         gs_error *err) GS_NODISCARD;
 void gs_opened_close(gs_opened *o); /* safe on a zeroed struct */
 
 #endif

@@ -10,7 +10,8 @@
 #include <base/file.h>
 #include <base/mem.h>
 #include <calibrate/fingerprint.h>
-#include <deploy/bundle_format.h>
+#include <deploy/bundle_writer.h>
+#include <ptq/cache_quant.h>
 #include <ptq/round_to_nearest.h>
 
 #include <math.h>
@@ -31,7 +32,6 @@ typedef struct job {
     const gs_bundle_format *format;
     gs_bundle_writer *writer;
     gs_bundle_options bundle;
-    char tied_head[128];
     int64_t done, total; /* progress in source bytes */
     /* what is known of the activations: a file, or the observers of the segment in the stream */
     gs_statistics *statistics;
@@ -55,7 +55,8 @@ static gs_status check_paths(const char *model, const char *bundle, bool dry_run
 
 static gs_status no_statistics(const char *edge, gs_error *err) {
     GS_FAIL(err, GS_E_INVALID, "there are no statistics of '%s'", edge);
-    return gs_error_hint(err, "the head is not calibrated: keep lm_head in the blacklist");
+    return gs_error_hint(err, "the head is not calibrated: keep lm_head in the blacklist; for an int8 cache "
+                              "'gstick calibrate' needs --kv-cache int8, too");
 }
 
 /* A gs_observer_source; ctx is the job. */
@@ -118,11 +119,17 @@ static gs_status check_smoothing(job *j, gs_error *err) {
     int32_t tokens[CHECK_TOKENS];
     int64_t vocab = gs_model_settings(j->source.model)->vocab;
     for (int64_t i = 0; i < CHECK_TOKENS; i++) tokens[i] = (int32_t)(i * (vocab - 1) / CHECK_TOKENS);
-    GS_TRY(gs_smoothing_check(j->cx, j->path, j->algo, tokens, CHECK_TOKENS, &j->smoothing_change, err));
+    GS_TRY(gs_smoothing_check(j->cx, j->path, gs_cache_quant_inner(j->algo), tokens, CHECK_TOKENS, &j->smoothing_change, err));
     if (!(j->smoothing_change <= SMOOTHING_TOLERANCE))
         gs_log(j->cx, GS_LOG_WARN, "smoothing alone changes float logits by %.2g of the largest (expected below %.0e)",
                j->smoothing_change, SMOOTHING_TOLERANCE);
     return GS_OK;
+}
+
+static bool every_position_seen(const job *j) {
+    const gs_statistics_info *a = &j->about;
+    int64_t positions = gs_model_settings(j->source.model)->max_positions;
+    return positions > 0 && a->length >= positions && a->tokens == a->sequences * a->length;
 }
 
 static gs_status decide(job *j, gs_error *err) {
@@ -141,6 +148,7 @@ static gs_status decide(job *j, gs_error *err) {
         snprintf(j->note, sizeof j->note, "%s", j->calibration.corpus.note);
         if (j->options->sequential) snprintf(j->about.feed, sizeof j->about.feed, "sequential");
     }
+    j->choices.config.every_position_seen = every_position_seen(j);
     for (int i = 0; i < segments; i++) {
         GS_TRY(gs_cancel_check(err));
         GS_TRY(decide_segment(j, i, err));
@@ -157,12 +165,13 @@ static void describe(job *j) {
     j->bundle = (gs_bundle_options){
         .source = gs_model_checkpoint(m),
         .dtype = j->choices.config.compute,
-        .quantize = j->choices.quantize,
-        .model_quant_type = gs_scheme_name(gs_ptq_config_scheme(&j->choices.config)),
+        .target = j->choices.target,
+        .embed = gs_model_helper(m)->name.embed,
+        .head = gs_model_helper(m)->name.head,
+        .tied = gs_model_settings(m)->tied,
+        .act_symmetric = j->options->act_symmetric,
         .max_shard_bytes = (uint64_t)(j->options->max_shard_size ? j->options->max_shard_size : DEFAULT_SHARD),
     };
-    snprintf(j->tied_head, sizeof j->tied_head, "%s.weight", gs_model_helper(m)->name.head);
-    if (gs_model_settings(m)->tied) j->bundle.tied_head = j->tied_head;
 }
 
 /* Every segment's structure, without bytes. */
@@ -171,11 +180,11 @@ static gs_status plan(job *j, gs_error *err) {
         gs_net *net;
         GS_TRY(gs_model_segment(j->source.model, i, &net, err));
         gs_status status = gs_comp_algo_apply(j->algo, net, err);
-        if (status == GS_OK) status = j->format->plan(j->writer, net, err);
+        if (status == GS_OK) status = gs_bundle_writer_plan(j->writer, net, err);
         gs_net_destroy(net);
         GS_TRY(status);
     }
-    return j->format->begin(j->writer, err);
+    return gs_bundle_writer_begin(j->writer, err);
 }
 
 /* Source bytes behind a segment's views. */
@@ -196,7 +205,7 @@ static gs_status quantize_segment(job *j, int i, gs_error *err) {
     int64_t bytes = view_bytes(net); /* apply takes views out */
     gs_status status = gs_comp_algo_apply(j->algo, net, err);
     if (status == GS_OK) status = gs_comp_algo_convert(j->algo, j->cx, net, err);
-    if (status == GS_OK && j->writer) status = j->format->write(j->writer, net, err);
+    if (status == GS_OK && j->writer) status = gs_bundle_writer_write(j->writer, net, err);
     gs_net_destroy(net);
     j->done += bytes;
     gs_progress(j->cx, "quantizing", j->done, j->total);
@@ -211,7 +220,8 @@ static gs_status write_manifest(job *j, gs_error *err) {
     gs_status status = gs_manifest_text(&recipe, j->source.model, j->decides ? &j->about : NULL, j->smoothing_change,
                                         gs_comp_algo_summary(j->algo), &manifest, err);
     if (status == GS_OK)
-        status = j->format->add_file(j->writer, "gstick_manifest.json", gs_strbuf_text(&manifest), manifest.len, err);
+        status = gs_bundle_writer_add_file(j->writer, "gstick_manifest.json", gs_strbuf_text(&manifest), manifest.len,
+                                           err);
     gs_strbuf_clear(&manifest);
     return status;
 }
@@ -225,7 +235,7 @@ static gs_status run(job *j, gs_quantize_result *result, gs_error *err) {
     GS_TRY(write_manifest(j, err));
     gs_bundle_writer *writer = j->writer;
     j->writer = NULL;
-    return j->format->finish(writer, &result->bytes_out, err);
+    return gs_bundle_writer_finish(writer, &result->bytes_out, err);
 }
 
 /* ---- the job ---- */
@@ -233,8 +243,13 @@ static gs_status run(job *j, gs_quantize_result *result, gs_error *err) {
 static gs_status create_algorithm(job *j, gs_error *err) {
     const gs_choices *c = &j->choices;
     j->decides = c->needs_data;
-    if (!j->decides) GS_TRY(gs_round_to_nearest_create(&c->config, &j->algo, err));
+    if (!c->linears_need_data) GS_TRY(gs_round_to_nearest_create(&c->config, &j->algo, err));
     else GS_TRY(gs_smooth_quant_create(&c->config, &c->smooth, read_observer, j, &j->algo, err));
+    if (c->config.kvcache_quant_dtype != GS_QUANT_NONE) {
+        gs_comp_algo *inner = j->algo;
+        j->algo = NULL;
+        GS_TRY(gs_cache_quant_create(&c->config, inner, read_observer, j, &j->algo, err));
+    }
     gs_comp_algo_set_save(j->algo, !j->options->dry_run);
     gs_comp_algo_set_drop(j->algo, gs_checkpoint_drop_view, (void *)(uintptr_t)gs_model_checkpoint(j->source.model));
     return GS_OK;
@@ -242,6 +257,10 @@ static gs_status create_algorithm(job *j, gs_error *err) {
 
 static gs_status settle_dtype(job *j, gs_error *err) {
     j->choices.config.compute = j->choices.dtype;
+    if (j->choices.dtype == GS_DTYPE_NONE && j->choices.config.compat) {
+        j->choices.config.compute = gs_model_settings(j->source.model)->dtype; /* the tools keep the source's */
+        return GS_OK;
+    }
     if (j->choices.dtype == GS_DTYPE_NONE) {
         j->choices.config.compute = GS_F32; /* structure only */
         return gs_bundle_dtype(j->source.model, j->algo, &j->choices.config.compute, err);
@@ -254,7 +273,8 @@ static gs_status prepare(job *j, const char *bundle, gs_error *err) {
     GS_TRY(check_paths(j->path, bundle, j->options->dry_run, err));
     GS_TRY(gs_choices_read(j->options, &j->choices, err));
     GS_TRY(gs_bundle_format_find(j->options->format, &j->format, err));
-    GS_TRY(gs_opened_open(j->path, &j->source, err));
+    GS_TRY(gs_choices_take_format(&j->choices, j->options, j->format, err));
+    GS_TRY(gs_opened_open(j->path, NULL, &j->source, err));
     if (j->source.bundle)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle already", j->path, gs_bundle_type(j->source.bundle));
     GS_TRY(gs_choices_check_names(&j->choices, j->source.model, err));
@@ -265,7 +285,7 @@ static gs_status prepare(job *j, const char *bundle, gs_error *err) {
     describe(j);
     if (!j->algo->save) return GS_OK;
     GS_TRY(gs_comp_algo_set_save_path(j->algo, bundle, err));
-    return j->format->create(j->cx, j->algo->save_path, &j->bundle, &j->writer, err);
+    return gs_bundle_writer_create(j->cx, j->format, j->algo->save_path, &j->bundle, &j->writer, err);
 }
 
 /* Moves the summary out of the algorithm. */
@@ -292,7 +312,7 @@ gs_status gs_quantize(gs_session *session, const char *model, const char *bundle
     if (status == GS_OK) status = decide(&j, err);
     if (status == GS_OK) status = run(&j, result, err);
     if (status == GS_OK) report(&j, result);
-    if (j.writer) j.format->abort(j.writer);
+    gs_bundle_writer_abort(j.writer);
     gs_comp_algo_destroy(j.algo);
     gs_calibration_close(&j.calibration);
     gs_observer_set_clear(&j.observers);

@@ -30,7 +30,7 @@ enum { MAX_RECIPE = 1 << 20 };
     {#member, GS_OPTION_##kind, OFFSET(kind, calibrate.member), 0, value, help},
 
 static const gs_option_row rows[] = {
-    ROW(STRING, scheme, "NAME", "w8a16 (default), w8a8 or w8a8-dynamic; weights per output channel")
+    ROW(STRING, scheme, "NAME", "w8a16 (default), w8a8, w8a8-dynamic, w8a8-mix (both), float (nothing)")
     ROW(STRING, format, "NAME", "ascend: vllm-ascend and MindIE (default)")
     ROW(STRING, target, "NAME", "both (default), vllm-ascend, mindie: which mixtures are allowed")
     ROW(STRING, dtype, "T", "of what stays float: auto (default), f16, bf16, f32")
@@ -41,6 +41,8 @@ static const gs_option_row rows[] = {
     ROW(DOUBLE, percentile, "P", "of --observer percentile (default 99.99)")
     ROW(BOOL, act_symmetric, NULL, "static activations without an offset")
     ROW(BOOL, refine, NULL, "weight scales by output error, from calibration data")
+    ROW(INT, group_size, "N", "w8a16: columns that share a weight scale (default: the format's own)")
+    ROW(STRING, compat, "NAME", "imitate msmodelslim-v1, msmodelslim-v0 or goldenstick bit by bit (default none)")
     LIST(fallback, "WORDS", "auto (default for w8a8), none, or names: what one static scale can't serve")
     ROW(DOUBLE, fallback_threshold, "E", "largest relative output error that stays (default 0.02)")
     ROW(DOUBLE, fallback_share, "S", "largest share of the weights that auto may treat otherwise (default 0.05)")
@@ -56,6 +58,7 @@ static const gs_option_row rows[] = {
     NESTED(INT, sample_rows, "N", "rows kept of each linear's input for searches (default 512)")
     NESTED(STRING, calib_dtype, "T", "products while calibrating: auto (default), f32, bf16")
     NESTED(STRING, store, "T", "activations between segments: f32 (default), bf16")
+    NESTED(STRING, kv_cache, "T", "int8: scales of a key-value cache in int8 (default none)")
     NESTED(PATH, scratch_dir, "DIR", "for activations beyond --memory (default $TMPDIR or /tmp)")
     ROW(BYTES, max_shard_size, "SIZE", "tensor bytes a file (default 4G)")
     ROW(BOOL, dry_run, NULL, "quantize and report, write nothing")

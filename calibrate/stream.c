@@ -21,37 +21,46 @@ struct gs_stream {
     /* while a net is observed */
     gs_observer_set *set;
     const gs_edge **landing; /* [set->count], see landing_of */
+    bool *whole;             /* [set->count]: every token counts, and no row is kept */
     int64_t first_sequence, seen; /* of the group in hand; rows counted before it */
 };
 
 /* ---- which edges ---- */
 
-static bool is_observed(const gs_net *net, const gs_edge *edge) {
+static bool linears_read(const gs_net *net, const gs_edge *edge) {
     gs_node *reader;
     for (int i = 0; (reader = gs_net_consumer(net, edge, i)); i++)
         if (reader->op == GS_OP_LINEAR) return true;
     return false;
 }
 
+static bool is_cached(const gs_net *net, const gs_edge *edge) {
+    gs_node *reader;
+    for (int i = 0; (reader = gs_net_consumer(net, edge, i)); i++)
+        if (reader->op == GS_OP_ATTENTION && (reader->input[1] == edge || reader->input[2] == edge)) return true;
+    return false;
+}
+
 /* The i-th observed edge, or with i beyond them NULL and their number. */
-static const gs_edge *observed_edge(const gs_net *net, int i, int *count) {
+static const gs_edge *observed_edge(const gs_net *net, bool kv_cache, int i, int *count) {
     *count = 0;
     for (int e = 0; e < gs_net_edge_count(net); e++) {
         const gs_edge *edge = gs_net_edge(net, e);
-        if (is_observed(net, edge) && (*count)++ == i) return edge;
+        if (!linears_read(net, edge) && !(kv_cache && is_cached(net, edge))) continue;
+        if ((*count)++ == i) return edge;
     }
     return NULL;
 }
 
-int gs_stream_edge_count(const gs_net *net) {
+int gs_stream_edge_count(const gs_net *net, bool kv_cache) {
     int count;
-    observed_edge(net, -1, &count);
+    observed_edge(net, kv_cache, -1, &count);
     return count;
 }
 
-const gs_edge *gs_stream_edge(const gs_net *net, int i) {
+const gs_edge *gs_stream_edge(const gs_net *net, bool kv_cache, int i) {
     int count;
-    return observed_edge(net, i, &count);
+    return observed_edge(net, kv_cache, i, &count);
 }
 
 /* Where the outputs of the linears that read an edge end up: in the sum, when one of them goes only to an ADD; NULL
@@ -99,6 +108,10 @@ int64_t gs_stream_sample_rows(const gs_stream *s) {
     return s->options.sample_rows < s->counted ? s->options.sample_rows : s->counted;
 }
 
+int64_t gs_stream_edge_samples(const gs_stream *s, const gs_net *net, const gs_edge *edge) {
+    return linears_read(net, edge) ? gs_stream_sample_rows(s) : 0;
+}
+
 static gs_status allocate(gs_stream *s, gs_error *err) {
     int64_t hidden = gs_model_settings(s->model)->hidden;
     size_t cells = (size_t)s->most_rows * (size_t)hidden;
@@ -138,6 +151,7 @@ void gs_stream_destroy(gs_stream *s) {
     gs_free(s->out);
     gs_free(s->starts);
     gs_free(s->landing);
+    gs_free(s->whole);
     gs_free(s);
 }
 
@@ -158,16 +172,20 @@ const gs_observer *gs_observer_set_find(const gs_observer_set *set, const char *
 }
 
 static gs_status init_set(gs_stream *s, const gs_net *net, gs_observer_set *set, gs_error *err) {
-    int count = gs_stream_edge_count(net);
+    bool cache = s->options.kv_cache;
+    int count = gs_stream_edge_count(net, cache);
     *set = (gs_observer_set){0};
     set->observer = gs_calloc((size_t)count + 1, sizeof *set->observer);
     gs_free(s->landing);
+    gs_free(s->whole);
     s->landing = gs_calloc((size_t)count + 1, sizeof(const gs_edge *));
-    if (!set->observer || !s->landing) return gs_error_nomem(err, (size_t)count * sizeof *set->observer);
+    s->whole = gs_calloc((size_t)count + 1, sizeof *s->whole);
+    if (!set->observer || !s->landing || !s->whole) return gs_error_nomem(err, (size_t)count * sizeof *set->observer);
     for (int i = 0; i < count; i++) {
-        const gs_edge *edge = gs_stream_edge(net, i);
+        const gs_edge *edge = gs_stream_edge(net, cache, i);
         s->landing[i] = landing_of(net, edge);
-        GS_TRY(gs_observer_init(&set->observer[i], edge->name, edge->dims.dim[0], gs_stream_sample_rows(s), err));
+        s->whole[i] = !linears_read(net, edge);
+        GS_TRY(gs_observer_init(&set->observer[i], edge->name, edge->dims.dim[0], gs_stream_edge_samples(s, net, edge), err));
         set->count++;
     }
     return GS_OK;
@@ -198,6 +216,15 @@ static gs_status see_rows(gs_stream *s, gs_observer *o, const gs_batch *batch, c
     return GS_OK;
 }
 
+static gs_status see_whole(gs_stream *s, gs_observer *o, const gs_batch *batch, const float *data, gs_error *err) {
+    for (int64_t q = 0; q < batch->sequences; q++) {
+        int64_t row = batch->starts[q], n = batch->starts[q + 1] - row;
+        o->fold = fold_of(s, s->first_sequence + q);
+        GS_TRY(gs_observer_see(o, s->cx->team, s->corpus->starts[s->first_sequence + q], n, data + row * o->width, err));
+    }
+    return GS_OK;
+}
+
 /* The energies that belong to the rows the observer kept of this group. */
 static void see_landing(gs_stream *s, gs_observer *o, const gs_batch *batch, int64_t width, const float *data) {
     int64_t seen = s->seen, at = s->seen * gs_stream_sample_rows(s) / s->counted;
@@ -219,7 +246,8 @@ static gs_status see(void *ctx, const gs_edge *edge, const gs_batch *batch, cons
     for (int i = 0; i < s->set->count; i++) {
         gs_observer *o = &s->set->observer[i];
         if (s->landing[i] == edge) see_landing(s, o, batch, edge->dims.dim[0], data);
-        if (strcmp(o->name, edge->name) == 0) GS_TRY(see_rows(s, o, batch, data, err));
+        if (strcmp(o->name, edge->name) != 0) continue;
+        GS_TRY(s->whole[i] ? see_whole(s, o, batch, data, err) : see_rows(s, o, batch, data, err));
     }
     return GS_OK;
 }

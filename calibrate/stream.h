@@ -8,7 +8,9 @@
  *         gs_stream_observe(stream, net, &observers, err)    what its linears read; activations stay
  *         gs_stream_advance(stream, net or a quantized form of it, err)
  *
- * Observed are the edges that a LINEAR reads (calibrate asks the net; no family is named). The first
+ * Observed are the edges that a LINEAR reads (calibrate asks the net; no family is named), and with kv_cache the keys and
+ * values that ATTENTION reads, its inputs 1 and 2: of those all tokens count, since all of them are cached, and no sample is
+ * kept. Of the others the first
  * skip_tokens tokens of each sequence (attention sinks, a BOS) pass through but are not counted; sequences
  * of different lengths lie end to end, so there is no padding to leave out.
  *
@@ -33,6 +35,7 @@ typedef struct gs_stream_options {
     const char *scratch_dir; /* NULL: $TMPDIR or /tmp */
     int64_t skip_tokens;
     int64_t sample_rows;     /* evenly spaced rows each observer keeps */
+    bool kv_cache;           /* observe keys and values, too */
 } gs_stream_options;
 
 /* One observer an observed edge, in execution order. */
@@ -49,10 +52,12 @@ gs_status gs_stream_create(gs_context *cx, const gs_model *model, const gs_corpu
 void gs_stream_destroy(gs_stream *s); /* NULL ok */
 
 /* Edges of a net that would be observed, in the order of the set. */
-int gs_stream_edge_count(const gs_net *net);
-const gs_edge *gs_stream_edge(const gs_net *net, int i);
-/* Rows each observer will have kept. */
+int gs_stream_edge_count(const gs_net *net, bool kv_cache);
+const gs_edge *gs_stream_edge(const gs_net *net, bool kv_cache, int i);
+/* Rows each observer of what linears read will have kept. */
 int64_t gs_stream_sample_rows(const gs_stream *s);
+/* Rows the observer of an edge will have kept. */
+int64_t gs_stream_edge_samples(const gs_stream *s, const gs_net *net, const gs_edge *edge);
 
 /* Runs the net over everything without keeping its outputs. The observers are the caller's
  * (gs_observer_set_clear). GS_E_NUMERIC for NaN or infinity in an observed value, with the edge and the row. */

@@ -50,6 +50,10 @@ int gs_cmd_eval(int argc, char **argv) {
         {"--tokenizer", "FILE|DIR", GS_ARG_STRING, &o.tokenizer, "tokenizer to use instead of the model's own"},
         {"--bos", NULL, GS_ARG_FLAG, &bos, "put a BOS first, whatever the tokenizer's configuration says"},
         {"--no-bos", NULL, GS_ARG_FLAG, &no_bos, "put no BOS first"},
+        {"--arith", "NAME", GS_ARG_STRING, &o.arith, "how a bundle computes: ascend (default), exact or weights"},
+        {"--deq19", NULL, GS_ARG_FLAG, &o.deq19, "with ascend: I64 deq_scales lose their low 13 bits"},
+        {"--decode", NULL, GS_ARG_FLAG, &o.decode, "W8A8_MIX as the decoding server computes it (static)"},
+        {"--config", "MODEL_DIR", GS_ARG_STRING, &o.config, "where config.json of a bundle is that has none"},
         {"--dump-logits", "FILE.f32", GS_ARG_STRING, &o.dump_logits, "write all logits, [tokens, vocab] float32"},
         GS_UI_ARGS(&ui),
     };
@@ -58,6 +62,9 @@ int gs_cmd_eval(int argc, char **argv) {
         "Perplexity over non-overlapping windows. A bundle is computed with the arithmetic of its\n"
         "consumer, from the bytes that were written. With --against both models are run over the same\n"
         "windows in one pass.",
+        "arithmetic: ascend   what the server computes, its constants rounded to the model's dtype\n"
+        "            exact    the stored numbers in float32, activations quantized as stored\n"
+        "            weights  dequantized weights alone, activations stay float\n\n"
         "protocols: windows    every token but the first of a window is scored (GPTQ papers)\n"
         "           llama.cpp  windows of 512, the second half is scored (llama-perplexity)\n\n"
         "example: gstick eval BUNDLE --text wiki.test.raw --against MODEL --json | jq .delta_ppl\n\n" GS_EXIT_CODES,

@@ -49,9 +49,11 @@ static void tokenizer_text(const char *path, char out[256]) {
     }
 }
 
-static const char *container_text(const gs_opened *o) {
-    if (o->bundle) return "ascend bundle";
-    return gs_checkpoint_container(gs_model_checkpoint(o->model)) == GS_CONTAINER_GGUF ? "GGUF" : "safetensors";
+static void container_text(const gs_opened *o, char out[64]) {
+    static const char *const names[] = {[GS_CONTAINER_SAFETENSORS] = "safetensors", [GS_CONTAINER_GGUF] = "GGUF",
+                                        [GS_CONTAINER_TORCH] = "PyTorch"};
+    if (o->bundle) snprintf(out, 64, "%s bundle", gs_bundle_format_name(o->bundle));
+    else snprintf(out, 64, "%s", names[gs_checkpoint_container(gs_model_checkpoint(o->model))]);
 }
 
 static const char *dtype_text(const gs_model_config *c) {
@@ -61,9 +63,10 @@ static const char *dtype_text(const gs_model_config *c) {
 static void put_table(gs_strbuf *out, const gs_opened *o, const survey *s, const char *path) {
     const gs_model *m = o->model;
     const gs_model_config *c = gs_model_settings(m);
-    char tokenizer[256];
+    char tokenizer[256], container[64];
     tokenizer_text(path, tokenizer);
-    gs_strbuf_printf(out, "family       %s (%s), %s%s%s\n", gs_model_helper(m)->family, c->architecture, container_text(o),
+    container_text(o, container);
+    gs_strbuf_printf(out, "family       %s (%s), %s%s%s\n", gs_model_helper(m)->family, c->architecture, container,
                      o->bundle ? " " : "", o->bundle ? gs_bundle_type(o->bundle) : "");
     gs_strbuf_printf(out, "shape        %lld layers, hidden %lld, intermediate %lld, heads %lld/%lld of %lld, vocabulary %lld%s\n",
                      (long long)c->layers, (long long)c->hidden, (long long)c->intermediate, (long long)c->heads,
@@ -87,12 +90,13 @@ static void put_table(gs_strbuf *out, const gs_opened *o, const survey *s, const
 static void put_json(gs_strbuf *out, const gs_opened *o, const survey *s, const char *path) {
     const gs_model *m = o->model;
     const gs_model_config *c = gs_model_settings(m);
-    char tokenizer[256];
+    char tokenizer[256], container[64];
     tokenizer_text(path, tokenizer);
+    container_text(o, container);
     gs_strbuf_printf(out, "{\"family\": \"%s\", \"container\": \"%s\", \"type\": \"%s\", \"layers\": %lld, \"hidden\": %lld, "
                           "\"intermediate\": %lld, \"heads\": %lld, \"kv_heads\": %lld, \"head_dim\": %lld, \"vocab\": %lld, "
                           "\"tied\": %s, \"max_positions\": %lld, \"rope_theta\": %.17g, \"dtype\": \"%s\", ",
-                     gs_model_helper(m)->family, container_text(o), o->bundle ? gs_bundle_type(o->bundle) : "FLOAT",
+                     gs_model_helper(m)->family, container, o->bundle ? gs_bundle_type(o->bundle) : "FLOAT",
                      (long long)c->layers, (long long)c->hidden, (long long)c->intermediate, (long long)c->heads,
                      (long long)c->kv_heads, (long long)c->head_dim, (long long)c->vocab, c->tied ? "true" : "false",
                      (long long)c->max_positions, c->rope_theta, dtype_text(c));
@@ -128,8 +132,10 @@ static gs_status dump_segment(const gs_model *m, int64_t i, gs_strbuf *out, gs_e
 int gs_cmd_inspect(int argc, char **argv) {
     gs_ui ui;
     int64_t segment = -1;
+    gs_bundle_open_options options = {0};
     gs_ui_init(&ui);
     const gs_arg args[] = {
+        {"--config", "MODEL_DIR", GS_ARG_STRING, &options.config, "where config.json of a bundle is that has none"},
         {"--segment", "I", GS_ARG_INT, &segment, "print the network of segment I (0: embedding, 1..: blocks, last: head)"},
         {"--json", NULL, GS_ARG_FLAG, &ui.json, "print one JSON object"},
     };
@@ -154,7 +160,7 @@ int gs_cmd_inspect(int argc, char **argv) {
     gs_opened opened;
     survey s = {0};
     gs_strbuf out = {0};
-    gs_status status = gs_opened_open(model, &opened, &err);
+    gs_status status = gs_opened_open(model, &options, &opened, &err);
     if (status == GS_OK && segment >= 0)
         status = dump_segment(opened.model, segment, &out, &err);
     else if (status == GS_OK)

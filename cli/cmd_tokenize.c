@@ -2,6 +2,8 @@
 #include <base/file.h>
 #include <base/mem.h>
 #include <cli/ui.h>
+#include <loaders/corpus_lines.h>
+#include <loaders/tokenizer/ids.h>
 #include <loaders/tokenizer.h>
 
 #include <string.h>
@@ -11,8 +13,8 @@ enum { MAX_TEXT = 1 << 30 };
 typedef struct job {
     const char *model, *text, *out;
     gs_bos_mode bos;
-    bool special;
-    size_t count;
+    bool special, lines;
+    size_t count, marks; /* ids, and marks among them that end a line's */
     double seconds;
     char kind[64];
 } job;
@@ -31,6 +33,41 @@ static gs_status write_ids(const char *path, const int32_t *ids, size_t count, g
     return status;
 }
 
+static gs_status tokenize_line(const job *j, gs_context *cx, const gs_tokenizer *t, const char *line, size_t len, gs_ids *all,
+                               gs_error *err) {
+    gs_strbuf text = {0};
+    int32_t *ids = NULL;
+    size_t count = 0;
+    bool repaired;
+    gs_status status = gs_corpus_line_text(line, len, NULL, &text, &repaired, err);
+    if (status == GS_OK)
+        status = gs_tokenizer_encode(t, cx, gs_strbuf_text(&text), text.len, j->bos, j->special, &ids, &count, err);
+    if (status == GS_OK) status = gs_ids_reserve(all, count + 1, err);
+    if (status == GS_OK) {
+        memcpy(all->v + all->n, ids, count * sizeof *ids);
+        all->n += count;
+        all->v[all->n++] = -1;
+    }
+    gs_free(ids);
+    gs_strbuf_clear(&text);
+    return status;
+}
+
+static gs_status tokenize_lines(job *j, gs_context *cx, const gs_tokenizer *t, const char *data, size_t len, int32_t **ids,
+                                gs_error *err) {
+    gs_ids all = {0};
+    gs_status status = GS_OK;
+    size_t at = 0, begin, end;
+    while (status == GS_OK && gs_corpus_line_next(data, len, &at, &begin, &end)) {
+        status = tokenize_line(j, cx, t, data + begin, end - begin, &all, err);
+        if (status != GS_OK) gs_error_at(err, "line %zu", gs_corpus_line_number(data, begin));
+        j->marks++;
+    }
+    *ids = all.v;
+    j->count = all.n;
+    return status;
+}
+
 static gs_status run(job *j, gs_context *cx, gs_error *err) {
     double began = gs_clock();
     gs_tokenizer *tokenizer;
@@ -40,7 +77,8 @@ static gs_status run(job *j, gs_context *cx, gs_error *err) {
     GS_TRY(gs_tokenizer_open(j->model, &tokenizer, err));
     gs_status status = gs_file_read(j->text, MAX_TEXT, &text, &len, err);
     if (status == GS_OK) {
-        status = gs_tokenizer_encode(tokenizer, cx, text, len, j->bos, j->special, &ids, &j->count, err);
+        status = j->lines ? tokenize_lines(j, cx, tokenizer, text, len, &ids, err)
+                          : gs_tokenizer_encode(tokenizer, cx, text, len, j->bos, j->special, &ids, &j->count, err);
         if (status != GS_OK) gs_error_at(err, "%s", j->text);
     }
     if (status == GS_OK) status = write_ids(j->out, ids, j->count, err);
@@ -62,6 +100,8 @@ int gs_cmd_tokenize(int argc, char **argv) {
         {"-o,--output", "FILE.i32", GS_ARG_STRING, &j.out, "where the ids go: little-endian int32"},
         {"--bos", NULL, GS_ARG_FLAG, &bos, "put a BOS first, whatever the tokenizer's configuration says"},
         {"--no-bos", NULL, GS_ARG_FLAG, &no_bos, "put no BOS first"},
+        {"--jsonl", NULL, GS_ARG_FLAG, &j.lines,
+         "the file is JSON lines, each with a text of its own as calibration sets have it; -1 ends the ids of each"},
         {"--special", NULL, GS_ARG_FLAG, &j.special, "recognise special tokens written in the text"},
         GS_UI_ARGS(&ui),
     };
@@ -90,11 +130,11 @@ int gs_cmd_tokenize(int argc, char **argv) {
     if (status != GS_OK) return gs_ui_fail(&ui, &err);
     gs_strbuf out = {0};
     if (ui.json) {
-        gs_strbuf_printf(&out, "{\"tokens\": %zu, \"seconds\": %.6g, \"tokenizer\": ", j.count, j.seconds);
+        gs_strbuf_printf(&out, "{\"tokens\": %zu, \"seconds\": %.6g, \"tokenizer\": ", j.count - j.marks, j.seconds);
         gs_strbuf_json(&out, j.kind, strlen(j.kind));
         gs_strbuf_puts(&out, "}\n");
     } else {
-        gs_strbuf_printf(&out, "%zu tokens (%s) in %.2f s -> %s\n", j.count, j.kind, j.seconds, j.out);
+        gs_strbuf_printf(&out, "%zu tokens (%s) in %.2f s -> %s\n", j.count - j.marks, j.kind, j.seconds, j.out);
     }
     return gs_ui_print(&ui, &out);
 }

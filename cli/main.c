@@ -15,6 +15,8 @@ static const struct {
     {"calibrate", "what a model's linears read on a text: statistics for quantize", gs_cmd_calibrate},
     {"quantize", "compress a model and write a bundle", gs_cmd_quantize},
     {"eval", "perplexity of a model or bundle, and its divergence from another", gs_cmd_eval},
+    {"verify", "whether a bundle would load and compute what it says", gs_cmd_verify},
+    {"export", "a model or bundle in another format, codes and scales bit by bit", gs_cmd_export},
     {"tokenize", "a text's token ids", gs_cmd_tokenize},
 };
 

@@ -50,8 +50,10 @@ const char *gs_ui_bytes(uint64_t bytes);
 
 int gs_cmd_calibrate(int argc, char **argv);
 int gs_cmd_eval(int argc, char **argv);
+int gs_cmd_export(int argc, char **argv);
 int gs_cmd_inspect(int argc, char **argv);
 int gs_cmd_quantize(int argc, char **argv);
 int gs_cmd_tokenize(int argc, char **argv);
+int gs_cmd_verify(int argc, char **argv);
 
 #endif

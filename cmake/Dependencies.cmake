@@ -23,6 +23,7 @@ gs_require(libxxhash libxxhash-dev)
 gs_require(sentencepiece libsentencepiece-dev)
 gs_require(libutf8proc libutf8proc-dev)
 gs_require(openblas libopenblas-dev)
+gs_require(zlib zlib1g-dev)
 
 # oneDNN has no pkg-config file, and Debian's CMake package insists on OpenCL headers that a
 # CPU build does not need: look for the header and the library themselves.

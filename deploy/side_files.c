@@ -15,38 +15,45 @@ static bool ends_with(const char *name, const char *end) {
  * descriptions and the config are not among them. */
 static bool is_side_file(const char *name) {
     static const char *const never[] = {"config.json", "quantize_config.json", "quant_config.json",
-                                        "quant_model_description.json"};
+                                        "quantization_description.json", "gstick_manifest.json"};
     static const char *const endings[] = {".json", ".model", ".jinja", ".py", ".txt", ".tiktoken"};
     for (size_t i = 0; i < GS_COUNTOF(never); i++)
         if (strcmp(name, never[i]) == 0) return false;
+    if (strncmp(name, "quant_model_description", 23) == 0) return false; /* also _w8a8.json and the like */
     if (name[0] == '.' || ends_with(name, ".index.json")) return false;
     for (size_t i = 0; i < GS_COUNTOF(endings); i++)
         if (ends_with(name, endings[i])) return true;
     return strncmp(name, "LICENSE", 7) == 0;
 }
 
-static void set_string(cJSON *object, const char *key, const char *value) {
+gs_status gs_side_set(cJSON *object, const char *key, const char *value, gs_error *err) {
     cJSON *fresh = cJSON_CreateString(value);
-    if (cJSON_GetObjectItemCaseSensitive(object, key))
-        cJSON_ReplaceItemInObjectCaseSensitive(object, key, fresh);
-    else
-        cJSON_AddItemToObject(object, key, fresh);
+    bool done = fresh && (cJSON_GetObjectItemCaseSensitive(object, key)
+                              ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, fresh)
+                              : cJSON_AddItemToObject(object, key, fresh));
+    if (done) return GS_OK;
+    cJSON_Delete(fresh);
+    return gs_error_nomem(err, strlen(key) + strlen(value));
 }
 
-gs_status gs_side_config(const gs_bundle_options *o, gs_strbuf *text, gs_error *err) {
+/* What another bundle's writer, or ours, said of the numbers that are being replaced. */
+static void forget_quantization(cJSON *config) {
+    static const char *const keys[] = {"quantization_config", "quantize", "quantization"};
+    for (size_t i = 0; i < GS_COUNTOF(keys); i++) cJSON_DeleteItemFromObjectCaseSensitive(config, keys[i]);
+}
+
+gs_status gs_side_config(const gs_bundle_options *o, cJSON **out, gs_error *err) {
     cJSON *config = cJSON_Duplicate(gs_checkpoint_config(o->source)->json, 1);
     if (!config) return gs_error_nomem(err, 4096);
-    cJSON_DeleteItemFromObjectCaseSensitive(config, "quantization_config");
+    forget_quantization(config);
     cJSON *inner = cJSON_GetObjectItemCaseSensitive(config, "text_config");
-    if (cJSON_IsObject(inner)) cJSON_DeleteItemFromObjectCaseSensitive(inner, "quantization_config");
+    if (cJSON_IsObject(inner)) forget_quantization(inner);
     const char *dtype = gs_dtype_torch_name(o->dtype);
-    set_string(config, "torch_dtype", dtype);
-    if (cJSON_GetObjectItemCaseSensitive(config, "dtype")) set_string(config, "dtype", dtype);
-    set_string(config, "quantize", o->quantize);
-    gs_status status = gs_json_print(config, 2, text, err);
-    cJSON_Delete(config);
-    gs_strbuf_putc(text, '\n');
-    if (status == GS_OK && text->failed) status = gs_error_nomem(err, text->len);
+    gs_status status = gs_side_set(config, "torch_dtype", dtype, err);
+    if (status == GS_OK && cJSON_GetObjectItemCaseSensitive(config, "dtype"))
+        status = gs_side_set(config, "dtype", dtype, err);
+    if (status == GS_OK) *out = config;
+    else cJSON_Delete(config);
     return status;
 }
 
@@ -61,6 +68,17 @@ gs_status gs_side_write(const char *dir, const char *name, const char *text, siz
     else
         gs_outfile_abort(file);
     gs_free(path);
+    return status;
+}
+
+gs_status gs_side_json(const char *dir, const char *name, cJSON *json, int indent, gs_error *err) {
+    gs_strbuf text = {0};
+    gs_status status = gs_json_print(json, indent, &text, err);
+    gs_strbuf_putc(&text, '\n');
+    if (status == GS_OK && text.failed) status = gs_error_nomem(err, text.len);
+    if (status == GS_OK) status = gs_side_write(dir, name, gs_strbuf_text(&text), text.len, err);
+    gs_strbuf_clear(&text);
+    cJSON_Delete(json);
     return status;
 }
 

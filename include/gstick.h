@@ -107,6 +107,9 @@ typedef struct gs_calibrate_options {
     const char *calib_dtype; /* operands of products: "auto" (bf16 for a 16-bit model, else f32), "f32", "bf16" */
     const char *store;       /* activations between segments: "f32" (default) or "bf16" */
     const char *scratch_dir; /* for what does not fit in memory; NULL: $TMPDIR or /tmp */
+    /* "none" (default) or "int8": look at keys and values, too; to gs_quantize: and store the scales of an int8
+     * key-value cache */
+    const char *kv_cache;
 } gs_calibrate_options;
 
 typedef struct gs_calibrate_result {
@@ -132,7 +135,9 @@ GS_API gs_status gs_merge_statistics(const char *const *inputs, size_t n, const 
 /* Zeroed is valid: w8a16, ascend bundle, dtype of the source. Each member is also a key of a recipe file
  * and a flag of the program (api/recipe.c). */
 typedef struct gs_quantize_options {
-    const char *scheme;           /* "w8a16", "w8a8" or "w8a8-dynamic" */
+    /* "w8a16", "w8a8", "w8a8-dynamic", "w8a8-mix" (static to decode, per token to prefill) or "float" (nothing is
+     * quantized) */
+    const char *scheme;
     const char *format;           /* "ascend" */
     const char *target;           /* "both" (vllm-ascend and MindIE), "vllm-ascend" or "mindie" */
     const char *scale_convention; /* "ascend" (max|w|/127) or "goldenstick" (2 max|w|/255) */
@@ -149,6 +154,10 @@ typedef struct gs_quantize_options {
     double percentile;            /* 0: 99.99 */
     bool act_symmetric;           /* static activations; false: asymmetric */
     bool refine;                  /* choose weight scales by the error they leave in the output */
+    int64_t group_size;           /* of w8a16: columns that share a weight scale; 0: the format's own, else a whole row */
+    /* "none", or whose arithmetic is to be imitated bit by bit, in the dtype of the source: "msmodelslim-v1",
+     * "msmodelslim-v0", "goldenstick" */
+    const char *compat;
     /* linears that one static scale cannot serve: {"auto"} (found by their output error), {"none"}, or words
      * in their names; NULL: {"auto"} for w8a8, else {"none"} */
     const char *const *fallback;

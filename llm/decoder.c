@@ -18,12 +18,16 @@ static void node_name(const builder *b, const char *stem, char out[NAME]) {
     snprintf(out, NAME, "%s%s", b->prefix, stem);
 }
 
-/* Hangs tensor "<owner>.<role>" on the node and checks its shape: [rows, cols], or [rows] when
+/* Hangs tensor "<owner>.<role>" on the node (or plans it) and checks its shape: [rows, cols], or [rows] when
  * cols is 0. `owner` NULL: the node's own name. */
 static gs_status attach(builder *b, gs_node *node, gs_role role, const char *owner, int64_t rows,
                         int64_t cols) {
     char name[NAME + 16];
     snprintf(name, sizeof name, "%s.%s", owner ? owner : node->name, gs_role_name(role));
+    if (!b->checkpoint) {
+        const int64_t shape[2] = {rows, cols};
+        return gs_net_param_new(b->net, node, role, name, GS_F32, cols ? 2 : 1, shape, NULL, b->err);
+    }
     const gs_tensor *t = gs_checkpoint_find(b->checkpoint, name);
     char want[64], got[128];
     if (cols)
@@ -89,9 +93,10 @@ static gs_status attention(builder *b, const gs_network_helper *h, gs_edge *n, g
     const gs_model_config *c = b->config;
     int64_t q_dim = c->heads * c->head_dim, kv_dim = c->kv_heads * c->head_dim;
     gs_edge *q, *k, *v, *heads;
-    GS_TRY(linear(b, h->name.q, n, q_dim, c->hidden, c->attention_bias, &q));
-    GS_TRY(linear(b, h->name.k, n, kv_dim, c->hidden, c->attention_bias, &k));
-    GS_TRY(linear(b, h->name.v, n, kv_dim, c->hidden, c->attention_bias, &v));
+    bool bias = c->attention_bias || h->qkv_bias;
+    GS_TRY(linear(b, h->name.q, n, q_dim, c->hidden, bias, &q));
+    GS_TRY(linear(b, h->name.k, n, kv_dim, c->hidden, bias, &k));
+    GS_TRY(linear(b, h->name.v, n, kv_dim, c->hidden, bias, &v));
     gs_attr rope_q = rope_attr(c, c->heads), rope_k = rope_attr(c, c->kv_heads);
     GS_TRY(plain(b, GS_OP_ROPE, "rope_q", 1, &q, &rope_q, &q));
     GS_TRY(plain(b, GS_OP_ROPE, "rope_k", 1, &k, &rope_k, &k));
@@ -102,7 +107,7 @@ static gs_status attention(builder *b, const gs_network_helper *h, gs_edge *n, g
     attr.attention.scale = (float)(1.0 / sqrt((double)c->head_dim));
     gs_edge *qkv[3] = {q, k, v};
     GS_TRY(plain(b, GS_OP_ATTENTION, "attention", 3, qkv, &attr, &heads));
-    return linear(b, h->name.o, heads, c->hidden, q_dim, c->attention_bias, y);
+    return linear(b, h->name.o, heads, c->hidden, q_dim, c->attention_bias && !h->qkv_bias, y);
 }
 
 static gs_status mlp(builder *b, const gs_network_helper *h, gs_edge *n, gs_edge **y) {
@@ -145,9 +150,9 @@ static gs_status head(builder *b, const gs_network_helper *h, bool tied, gs_edge
 }
 
 /* Net with its input and, once `y` is known, its output and dims. */
-static gs_status start(builder *b, const gs_checkpoint *c, const char *name, gs_dims dims,
-                       gs_edge **x, gs_error *err) {
-    *b = (builder){.checkpoint = c, .config = gs_checkpoint_config(c), .err = err};
+static gs_status start(builder *b, const gs_decoder_source *s, const char *name, gs_dims dims, gs_edge **x,
+                       gs_error *err) {
+    *b = (builder){.checkpoint = s->checkpoint, .config = s->config, .err = err};
     GS_TRY(gs_net_create(name, &b->net, err));
     return gs_net_input(b->net, "x", dims, x, err);
 }
@@ -163,40 +168,37 @@ static gs_status finish(builder *b, gs_status status, gs_edge *y, gs_net **out) 
     return GS_OK;
 }
 
-gs_status gs_decoder_embed(const gs_network_helper *h, const gs_checkpoint *c, gs_net **out,
-                           gs_error *err) {
+gs_status gs_decoder_embed(const gs_decoder_source *s, gs_net **out, gs_error *err) {
     builder b;
     gs_edge *x = NULL, *y = NULL;
-    gs_status status = start(&b, c, "embedding", (gs_dims){0}, &x, err);
-    if (status == GS_OK) status = embed(&b, h, x, &y);
+    gs_status status = start(&b, s, "embedding", (gs_dims){0}, &x, err);
+    if (status == GS_OK) status = embed(&b, s->helper, x, &y);
     return finish(&b, status, y, out);
 }
 
-gs_status gs_decoder_block(const gs_network_helper *h, const gs_checkpoint *c, int layer,
-                           gs_net **out, gs_error *err) {
+gs_status gs_decoder_block(const gs_decoder_source *s, int layer, gs_net **out, gs_error *err) {
     builder b;
     gs_edge *x = NULL, *y = NULL;
     char name[100];
     /* the format is data of this program, one %d (network_helper.h) */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(name, sizeof name, h->name.block, layer);
+    snprintf(name, sizeof name, s->helper->name.block, layer);
 #pragma GCC diagnostic pop
-    gs_dims dims = {.ndim = 1, .dim = {gs_checkpoint_config(c)->hidden}};
-    gs_status status = start(&b, c, name, dims, &x, err);
+    gs_dims dims = {.ndim = 1, .dim = {s->config->hidden}};
+    gs_status status = start(&b, s, name, dims, &x, err);
     if (status == GS_OK) {
         snprintf(b.prefix, sizeof b.prefix, "%s.", name);
-        status = block(&b, h, x, &y);
+        status = block(&b, s->helper, x, &y);
     }
     return finish(&b, status, y, out);
 }
 
-gs_status gs_decoder_head(const gs_network_helper *h, const gs_checkpoint *c, bool tied, gs_net **out,
-                          gs_error *err) {
+gs_status gs_decoder_head(const gs_decoder_source *s, bool tied, gs_net **out, gs_error *err) {
     builder b;
     gs_edge *x = NULL, *y = NULL;
-    gs_dims dims = {.ndim = 1, .dim = {gs_checkpoint_config(c)->hidden}};
-    gs_status status = start(&b, c, "head", dims, &x, err);
-    if (status == GS_OK) status = head(&b, h, tied, x, &y);
+    gs_dims dims = {.ndim = 1, .dim = {s->config->hidden}};
+    gs_status status = start(&b, s, "head", dims, &x, err);
+    if (status == GS_OK) status = head(&b, s->helper, tied, x, &y);
     return finish(&b, status, y, out);
 }

@@ -5,9 +5,16 @@
 #include <llm/helpers/network_helper.h>
 #include <loaders/checkpoint.h>
 
-gs_status gs_decoder_embed(const gs_network_helper *h, const gs_checkpoint *c, gs_net **out, gs_error *err) GS_NODISCARD;
-gs_status gs_decoder_block(const gs_network_helper *h, const gs_checkpoint *c, int layer, gs_net **out, gs_error *err) GS_NODISCARD;
+/* What a segment is built from. Without a checkpoint its params are planned: named and shaped, type F32, no bytes. */
+typedef struct gs_decoder_source {
+    const gs_network_helper *helper;
+    const gs_model_config *config;
+    const gs_checkpoint *checkpoint; /* NULL: a blueprint */
+} gs_decoder_source;
+
+gs_status gs_decoder_embed(const gs_decoder_source *s, gs_net **out, gs_error *err) GS_NODISCARD;
+gs_status gs_decoder_block(const gs_decoder_source *s, int layer, gs_net **out, gs_error *err) GS_NODISCARD;
 /* tied: the projection reads the embedding's tensor. */
-gs_status gs_decoder_head(const gs_network_helper *h, const gs_checkpoint *c, bool tied, gs_net **out, gs_error *err) GS_NODISCARD;
+gs_status gs_decoder_head(const gs_decoder_source *s, bool tied, gs_net **out, gs_error *err) GS_NODISCARD;
 
 #endif

@@ -34,19 +34,25 @@ gs_segment_kind gs_model_segment_kind(const gs_model *m, int i) {
     return i == gs_model_segments(m) - 1 ? GS_SEGMENT_HEAD : GS_SEGMENT_BLOCK;
 }
 
+static gs_status build_segment(const gs_decoder_source *s, int i, bool tied, gs_net **out, gs_error *err) {
+    if (i == 0) return gs_decoder_embed(s, out, err);
+    if (i == (int)s->config->layers + 1) return gs_decoder_head(s, tied, out, err);
+    return gs_decoder_block(s, i - 1, out, err);
+}
+
+gs_status gs_model_blueprint(const gs_model_config *config, int i, gs_net **out, int *segments, gs_error *err) {
+    gs_decoder_source s = {.config = config};
+    GS_TRY(gs_network_helper_find(config, &s.helper, err));
+    if (segments) *segments = (int)config->layers + 2;
+    if (i < 0 || i > config->layers + 1)
+        return GS_FAIL(err, GS_E_INVALID, "segment %d of %lld", i, (long long)config->layers + 2);
+    return build_segment(&s, i, config->tied, out, err);
+}
+
 gs_status gs_model_segment(const gs_model *m, int i, gs_net **out, gs_error *err) {
+    gs_decoder_source s = {m->helper, gs_model_settings(m), m->checkpoint};
     gs_net *net = NULL;
-    gs_status status;
-    switch (gs_model_segment_kind(m, i)) {
-    case GS_SEGMENT_EMBED:
-        status = gs_decoder_embed(m->helper, m->checkpoint, &net, err);
-        break;
-    case GS_SEGMENT_HEAD:
-        status = gs_decoder_head(m->helper, m->checkpoint, m->head_is_embedding, &net, err);
-        break;
-    default:
-        status = gs_decoder_block(m->helper, m->checkpoint, i - 1, &net, err);
-    }
+    gs_status status = build_segment(&s, i, m->head_is_embedding, &net, err);
     if (status == GS_OK && m->rewrite) {
         status = m->rewrite(m->rewrite_ctx, net, err);
         if (status == GS_OK) status = gs_net_infer(net, err);

@@ -14,25 +14,26 @@ struct gs_checkpoint {
     gs_shards *shards; /* safetensors */
     gs_gguf *gguf;     /* GGUF, with its Hugging Face view */
     gs_gguf_hf *hf;
-    gs_map by_name; /* GGUF: Hugging Face name -> place */
+    gs_map by_name; /* name -> place, of GGUF's or of presented tensors; empty: the shards know */
+    gs_tensor *presented; /* by a format's reader, NULL: the files' own tensors; names owned */
+    size_t npresented;
 };
+
+static void free_presented(gs_tensor *tensors, size_t n) {
+    for (size_t i = 0; tensors && i < n; i++) gs_free((char *)(uintptr_t)tensors[i].name);
+    gs_free(tensors);
+}
 
 void gs_checkpoint_close(gs_checkpoint *c) {
     if (!c) return;
     gs_model_config_clear(&c->config);
     gs_map_clear(&c->by_name);
+    free_presented(c->presented, c->npresented);
     gs_gguf_hf_destroy(c->hf);
     gs_gguf_close(c->gguf);
     gs_shards_close(c->shards);
     gs_free(c->path);
     gs_free(c);
-}
-
-static bool dir_has(const char *dir, const char *name) {
-    char *path = gs_path_join(dir, name);
-    bool there = path && gs_path_exists(path);
-    gs_free(path);
-    return there;
 }
 
 /* "x.gguf" in the directory, for a hint; "" when there is none. */
@@ -58,43 +59,20 @@ static gs_status no_config(const char *dir, gs_error *err) {
     return GS_E_FORMAT;
 }
 
-static bool has_weights(const char *dir, const char *stem) {
-    static const char *const suffixes[] = {".safetensors", ".safetensors.index.json"};
-    bool found = false;
-    for (size_t i = 0; i < GS_COUNTOF(suffixes); i++) {
-        gs_strbuf name = {0};
-        gs_strbuf_puts(&name, stem);
-        gs_strbuf_puts(&name, suffixes[i]);
-        found |= dir_has(dir, gs_strbuf_text(&name));
-        gs_strbuf_clear(&name);
-    }
-    return found;
-}
-
-/* Pickled weights would need a Python unpickler; say so instead of "not found". */
-static gs_status open_weights(const char *dir, const char *stem, gs_shards **out,
-                              gs_error *err) {
-    static const char *const pickles[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
-    bool found = has_weights(dir, stem);
-    for (size_t i = 0; i < GS_COUNTOF(pickles) && !found; i++) {
-        if (!dir_has(dir, pickles[i])) continue;
-        GS_FAIL(err, GS_E_UNSUPPORTED, "'%s' has its weights in %s only", dir, pickles[i]);
-        gs_error_hint(err, "convert the checkpoint to safetensors first, e.g. in Python: "
-                           "model.save_pretrained(dir, safe_serialization=True)");
-        return GS_E_UNSUPPORTED;
-    }
-    return gs_shards_open_dir(dir, stem, out, err);
+static gs_status load_config(gs_checkpoint *c, const char *dir, gs_error *err) {
+    char *path = gs_path_join(dir, "config.json");
+    if (!path) return gs_error_nomem(err, strlen(dir) + 16);
+    gs_status status = gs_path_exists(path) ? gs_model_config_load(path, &c->config, err) : no_config(dir, err);
+    gs_free(path);
+    return status;
 }
 
 static gs_status open_dir(gs_checkpoint *c, const char *stem, gs_error *err) {
     c->container = GS_CONTAINER_SAFETENSORS;
-    char *path = gs_path_join(c->path, "config.json");
-    if (!path) return gs_error_nomem(err, strlen(c->path) + 16);
-    gs_status status = gs_path_exists(path) ? gs_model_config_load(path, &c->config, err)
-                                            : no_config(c->path, err);
-    gs_free(path);
-    GS_TRY(status);
-    return open_weights(c->path, stem ? stem : "model", &c->shards, err);
+    GS_TRY(load_config(c, c->path, err));
+    GS_TRY(gs_shards_open_dir(c->path, stem ? stem : "model", &c->shards, err));
+    if (gs_shards_are_torch(c->shards)) c->container = GS_CONTAINER_TORCH;
+    return GS_OK;
 }
 
 static gs_status index_gguf(gs_checkpoint *c, gs_error *err) {
@@ -158,8 +136,76 @@ gs_status gs_checkpoint_open(const char *path, const char *stem, gs_checkpoint *
     return status;
 }
 
+static gs_status open_parts(gs_checkpoint *c, const gs_checkpoint_parts *parts, gs_error *err) {
+    c->container = GS_CONTAINER_SAFETENSORS;
+    if (parts->index && parts->nfiles)
+        return GS_FAIL(err, GS_E_INVALID, "'%s': an index and a list of files", c->path);
+    GS_TRY(load_config(c, parts->config ? parts->config : c->path, err));
+    if (!parts->index) return gs_shards_open_files(c->path, parts->files, parts->nfiles, &c->shards, err);
+    char *path = gs_path_join(c->path, parts->index);
+    if (!path) return gs_error_nomem(err, strlen(c->path) + strlen(parts->index) + 2);
+    gs_status status = gs_shards_open_index(path, &c->shards, err);
+    gs_free(path);
+    return status;
+}
+
+gs_status gs_checkpoint_open_parts(const char *path, const gs_checkpoint_parts *parts, gs_checkpoint **out,
+                                   gs_error *err) {
+    *out = NULL;
+    gs_checkpoint *c = gs_calloc(1, sizeof *c);
+    if (!c) return gs_error_nomem(err, sizeof *c);
+    c->path = gs_strdup(path);
+    gs_status status = c->path ? open_parts(c, parts, err) : gs_error_nomem(err, strlen(path) + 1);
+    if (status == GS_OK) *out = c;
+    else gs_checkpoint_close(c);
+    return status;
+}
+
+/* Copies with names of their own; *map gets their places. */
+static gs_status copy_presented(const gs_tensor *tensors, size_t n, gs_tensor *copies, gs_map *map, gs_error *err) {
+    GS_TRY(gs_map_reserve(map, n, err));
+    for (size_t i = 0; i < n; i++) {
+        const char *name = tensors[i].name;
+        bool twice;
+        GS_TRY(gs_tensor_check(&tensors[i], err));
+        copies[i] = tensors[i];
+        copies[i].name = gs_strdup(name);
+        if (!copies[i].name) return gs_error_nomem(err, strlen(name) + 1);
+        /* a map borrows its keys */
+        GS_TRY(gs_map_put(map, copies[i].name, strlen(name), (int64_t)i, &twice, err));
+        if (twice) return GS_FAIL(err, GS_E_FORMAT, "two tensors are called '%.200s'", name);
+    }
+    return GS_OK;
+}
+
+gs_status gs_checkpoint_present(gs_checkpoint *c, const gs_tensor *tensors, size_t n, gs_error *err) {
+    gs_map map = {0};
+    gs_tensor *copies = gs_calloc(n + 1, sizeof *copies);
+    if (!copies) return gs_error_nomem(err, n * sizeof *copies);
+    gs_status status = copy_presented(tensors, n, copies, &map, err);
+    if (status != GS_OK) {
+        gs_map_clear(&map);
+        free_presented(copies, n);
+        return status;
+    }
+    gs_map_clear(&c->by_name);
+    free_presented(c->presented, c->npresented);
+    c->by_name = map;
+    c->presented = copies;
+    c->npresented = n;
+    return GS_OK;
+}
+
 gs_container gs_checkpoint_container(const gs_checkpoint *c) {
     return c->container;
+}
+
+const char *gs_container_name(gs_container container) {
+    switch (container) {
+    case GS_CONTAINER_GGUF: return "gguf";
+    case GS_CONTAINER_TORCH: return "pytorch";
+    default: return "safetensors";
+    }
 }
 
 const char *gs_checkpoint_path(const gs_checkpoint *c) {
@@ -175,28 +221,36 @@ const gs_gguf *gs_checkpoint_gguf(const gs_checkpoint *c) {
 }
 
 size_t gs_checkpoint_count(const gs_checkpoint *c) {
+    if (c->presented) return c->npresented;
     return c->gguf ? gs_gguf_hf_count(c->hf) : gs_shards_count(c->shards);
 }
 
 const gs_tensor *gs_checkpoint_at(const gs_checkpoint *c, size_t i) {
     if (i >= gs_checkpoint_count(c)) return NULL;
+    if (c->presented) return &c->presented[i];
     return c->gguf ? gs_gguf_hf_at(c->hf, i) : gs_shards_at(c->shards, i);
 }
 
 const gs_tensor *gs_checkpoint_find(const gs_checkpoint *c, const char *name) {
     int64_t i;
-    if (!c->gguf) return gs_shards_find(c->shards, name);
-    return gs_map_get(&c->by_name, name, strlen(name), &i) ? gs_gguf_hf_at(c->hf, (size_t)i)
-                                                           : NULL;
+    if (!c->gguf && !c->presented) return gs_shards_find(c->shards, name);
+    return gs_map_get(&c->by_name, name, strlen(name), &i) ? gs_checkpoint_at(c, (size_t)i) : NULL;
 }
 
 void gs_checkpoint_drop(const gs_checkpoint *c, const gs_tensor *t) {
     if (c->gguf) {
         const gs_filemap *file = gs_gguf_file(c->gguf);
-        gs_filemap_drop(file, (size_t)(t->data - file->data), t->bytes);
+        /* as integers: it may be a presented tensor of another place */
+        uintptr_t begin = (uintptr_t)file->data, at = (uintptr_t)t->data;
+        if (at >= begin && at - begin < file->size) gs_filemap_drop(file, at - begin, t->bytes);
     } else {
         gs_shards_drop(c->shards, t);
     }
+}
+
+/* Rows lie one after the other, and none shares its bytes. */
+static bool has_plain_rows(const gs_tensor *t, int64_t rows) {
+    return rows > 0 && t->order == GS_ROWS_AS_STORED && t->codes != GS_CODES_GPTQ8 && t->codes != GS_CODES_INT4_ROWS;
 }
 
 void gs_checkpoint_drop_view(void *checkpoint, const gs_tensor *t) { gs_checkpoint_drop(checkpoint, t); }
@@ -205,7 +259,7 @@ void gs_checkpoint_drop_rows(const gs_checkpoint *c, const gs_tensor *t, int64_t
     int64_t rows, cols;
     gs_tensor part = *t;
     gs_tensor_matrix(t, &rows, &cols);
-    if (rows < 1 || t->order != GS_ROWS_AS_STORED) return;
+    if (!has_plain_rows(t, rows)) return;
     part.data += (uint64_t)row0 * (t->bytes / (uint64_t)rows);
     part.bytes = (uint64_t)n * (t->bytes / (uint64_t)rows);
     gs_checkpoint_drop(c, &part);

@@ -35,6 +35,15 @@ static gs_dtype dtype_of(uint32_t id) {
     return GS_DTYPE_NONE;
 }
 
+bool gs_gguf_dtype_id(gs_dtype dtype, uint32_t *id) {
+    for (size_t i = 0; i < GS_COUNTOF(dtypes); i++) {
+        if (dtypes[i].dtype != dtype) continue;
+        *id = dtypes[i].id;
+        return true;
+    }
+    return false;
+}
+
 /* dims come innermost first; shape is outermost first. */
 static gs_status read_shape(gs_tensor *t, gs_gguf_cursor *c, gs_error *err) {
     uint32_t ndim;
@@ -262,6 +271,10 @@ void gs_gguf_close(gs_gguf *g) {
 
 const gs_filemap *gs_gguf_file(const gs_gguf *g) {
     return &g->file;
+}
+
+const gs_gguf_metadata *gs_gguf_pairs(const gs_gguf *g) {
+    return &g->meta;
 }
 
 size_t gs_gguf_count(const gs_gguf *g) {

@@ -5,10 +5,12 @@
 #include <base/mem.h>
 #include <base/strbuf.h>
 
+#include <stdio.h>
 #include <string.h>
 
 static const gs_gguf_family families[] = {
     {"llama", "llama", "LlamaForCausalLM", "silu", true},
+    {"qwen2", "qwen2", "Qwen2ForCausalLM", "silu", false},
 };
 
 /* Whose heads the rows of a projection belong to. */
@@ -163,6 +165,69 @@ static gs_status check_complete_file(const gs_gguf *g, gs_error *err) {
                   (long long)parts);
     gs_error_hint(err, "merge the parts into one file first (llama-gguf-split --merge)");
     return GS_E_UNSUPPORTED;
+}
+
+/* ---- the other way */
+
+gs_status gs_gguf_family_find(const char *model_type, const gs_gguf_family **out, gs_error *err) {
+    gs_strbuf known = {0};
+    for (size_t i = 0; i < GS_COUNTOF(families); i++) {
+        gs_strbuf_printf(&known, "%s%s", i ? ", " : "", families[i].model_type);
+        if (strcmp(families[i].model_type, model_type) != 0) continue;
+        gs_strbuf_clear(&known);
+        *out = &families[i];
+        return GS_OK;
+    }
+    (void)GS_FAIL(err, GS_E_UNSUPPORTED, "no GGUF architecture is known for model_type '%.60s'", model_type);
+    gs_error_hint(err, "known: %s", gs_strbuf_text(&known));
+    gs_strbuf_clear(&known);
+    return GS_E_UNSUPPORTED;
+}
+
+/* "model.layers.N." in front of what layer_names tells apart. */
+static bool parse_hf_layer(const char **p, int64_t *layer) {
+    static const char prefix[] = "model.layers.";
+    if (strncmp(*p, prefix, sizeof prefix - 1) != 0) return false;
+    *p += sizeof prefix - 1;
+    return parse_layer(p, layer);
+}
+
+static gs_status no_place(const gs_gguf_family *family, const char *name, gs_error *err) {
+    return GS_FAIL(err, GS_E_UNSUPPORTED, "'%.200s': GGUF's %s models have no such tensor", name, family->architecture);
+}
+
+static gs_status place_layer_tensor(const gs_gguf_family *family, const gs_model_config *config, const char *name,
+                                    const char *rest, int64_t layer, gs_gguf_place *out, gs_error *err) {
+    for (size_t i = 0; i < GS_COUNTOF(layer_names); i++) {
+        size_t len = strlen(layer_names[i].hf);
+        head_rows rows = family->interleaved ? layer_names[i].rows : ROWS_PLAIN;
+        if (strncmp(rest, layer_names[i].hf, len)) continue;
+        bool bias = !strcmp(rest + len, ".bias");
+        if (!bias && strcmp(rest + len, ".weight")) continue;
+        if (bias && layer_names[i].part == PART_NORM) break;
+        if (bias && rows != ROWS_PLAIN) /* what reads it could not put a vector's rows in order again */
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "'%.200s': a bias of interleaved q or k rows", name);
+        out->heads = rows == ROWS_Q ? config->heads : rows == ROWS_K ? config->kv_heads : 0;
+        snprintf(out->name, sizeof out->name, "blk.%lld.%s%s", (long long)layer, layer_names[i].gguf, rest + len);
+        return GS_OK;
+    }
+    return no_place(family, name, err);
+}
+
+gs_status gs_gguf_hf_place(const gs_model_config *config, const char *name, gs_gguf_place *out, gs_error *err) {
+    const gs_gguf_family *family;
+    const char *rest = name;
+    int64_t layer;
+    *out = (gs_gguf_place){.heads = 0};
+    GS_TRY(gs_gguf_family_find(config->model_type, &family, err));
+    for (size_t i = 0; i < GS_COUNTOF(model_names); i++) {
+        if (strcmp(name, model_names[i].hf) != 0) continue;
+        snprintf(out->name, sizeof out->name, "%s", model_names[i].gguf);
+        return GS_OK;
+    }
+    if (parse_hf_layer(&rest, &layer) && layer < config->layers)
+        return place_layer_tensor(family, config, name, rest, layer, out, err);
+    return no_place(family, name, err);
 }
 
 gs_status gs_gguf_hf_create(const gs_gguf *g, gs_gguf_hf **out, gs_error *err) {

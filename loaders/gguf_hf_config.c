@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_MAX = 128 };
+enum { KEY_MAX = GS_GGUF_KEY_MAX };
 
-/* Metadata keys of an architecture begin with its name: "llama.block_count". */
-static const char *key_of(const gs_gguf_family *family, const char *suffix, char buf[KEY_MAX]) {
+const char *gs_gguf_key(const gs_gguf_family *family, const char *suffix, char buf[GS_GGUF_KEY_MAX]) {
     snprintf(buf, KEY_MAX, "%s.%s", family->architecture, suffix);
     return buf;
 }
@@ -40,7 +39,7 @@ static gs_status read_size(const gs_gguf *g, const gs_gguf_family *family, const
                            int64_t *out, gs_error *err) {
     char key[KEY_MAX];
     int64_t value = 0;
-    bool found = gs_gguf_int(g, key_of(family, suffix, key), &value);
+    bool found = gs_gguf_int(g, gs_gguf_key(family, suffix, key), &value);
     if (!found) GS_TRY(uniform_array(g, key, &found, &value, err));
     if (!found) {
         if (*out) return GS_OK;
@@ -69,7 +68,7 @@ static gs_status read_real(const gs_gguf *g, const gs_gguf_family *family, const
                            double *out, gs_error *err) {
     char key[KEY_MAX];
     double value = 0;
-    if (!gs_gguf_double(g, key_of(family, suffix, key), &value)) {
+    if (!gs_gguf_double(g, gs_gguf_key(family, suffix, key), &value)) {
         if (*out != 0) return GS_OK;
         return GS_FAIL(err, GS_E_FORMAT, "metadata key '%s' is missing or no float", key);
     }
@@ -96,7 +95,7 @@ static gs_status check_neutral_keys(const gs_gguf *g, const gs_gguf_family *fami
         char key[KEY_MAX];
         int64_t integer;
         double value = rows[i].neutral;
-        key_of(family, rows[i].suffix, key);
+        gs_gguf_key(family, rows[i].suffix, key);
         if (gs_gguf_int(g, key, &integer)) value = (double)integer;
         else (void)gs_gguf_double(g, key, &value);
         if (value != rows[i].neutral)
@@ -113,7 +112,7 @@ static gs_status read_head_sizes(const gs_gguf *g, const gs_gguf_family *family,
     GS_TRY(read_size(g, family, "attention.head_count_kv", &s->kv_heads, err));
     char key[KEY_MAX];
     int64_t said;
-    s->explicit_head_dim = gs_gguf_int(g, key_of(family, "attention.key_length", key), &said);
+    s->explicit_head_dim = gs_gguf_int(g, gs_gguf_key(family, "attention.key_length", key), &said);
     if (!s->explicit_head_dim && s->hidden % s->heads)
         return GS_FAIL(err, GS_E_FORMAT, "hidden size %lld is not a multiple of %lld heads",
                        (long long)s->hidden, (long long)s->heads);
@@ -176,7 +175,7 @@ static gs_status read_linear_factor(const gs_gguf *g, const gs_gguf_family *fami
     gs_gguf_str type = {"none", 4};
     *factor = 1;
     GS_TRY(read_real(g, family, "rope.scale_linear", factor, err)); /* older files */
-    gs_gguf_string(g, key_of(family, "rope.scaling.type", key), &type);
+    gs_gguf_string(g, gs_gguf_key(family, "rope.scaling.type", key), &type);
     if (type.len == 4 && !memcmp(type.data, "none", 4)) return GS_OK;
     if (type.len == 6 && !memcmp(type.data, "linear", 6)) {
         *factor = 0;
@@ -186,38 +185,48 @@ static gs_status read_linear_factor(const gs_gguf *g, const gs_gguf_family *fami
                    type.len < 64 ? (int)type.len : 64, type.data);
 }
 
-/* Llama 3's scaling, which GGUF spells as one divisor a frequency. With inv_j =
- * theta^(-2j/hd) and wavelength l = 2*pi/inv_j the frequency is divided by
- *   1                                  where l < original/high
- *   factor                             where l > original/low
- *   1 / ((1-t)/factor + t)             between, t = (original/l - low)/(high - low)
- * Source: Hugging Face transformers, rope type "llama3", with the constants of every
- * published model. The lowest frequency, the last, has the whole factor. */
-static const double low_freq = 1, high_freq = 4, original_positions = 8192;
-
-static double llama3_divisor(double theta, int64_t head_dim, int64_t j, double factor) {
-    double wavelength = 2 * 3.14159265358979323846 * pow(theta, 2.0 * (double)j / (double)head_dim);
-    if (wavelength < original_positions / high_freq) return 1;
-    if (wavelength > original_positions / low_freq) return factor;
-    double t = (original_positions / wavelength - low_freq) / (high_freq - low_freq);
-    return 1 / ((1 - t) / factor + t);
+double gs_llama3_divisor(const gs_llama3_scaling *s, int64_t j) {
+    double wavelength = 2 * 3.14159265358979323846 * pow(s->theta, 2.0 * (double)j / (double)s->head_dim);
+    if (wavelength < s->original / s->high) return 1;
+    if (wavelength > s->original / s->low) return s->factor;
+    double t = (s->original / wavelength - s->low) / (s->high - s->low);
+    return 1 / ((1 - t) / s->factor + t);
 }
 
-/* *factor is 1 when the divisors are all ones. */
-static gs_status recover_llama3(const gs_gguf_hf *h, double *factor, gs_error *err) {
+/* A constant that the file may say; absent: *out stays. */
+static gs_status own_constant(const gs_gguf *g, const char *key, double *out, gs_error *err) {
+    double value;
+    if (!gs_gguf_double(g, key, &value)) return GS_OK;
+    if (!(value > 0) || !isfinite(value)) return GS_FAIL(err, GS_E_FORMAT, "'%s' is %g", key, value);
+    *out = shortest_decimal(value);
+    return GS_OK;
+}
+
+/* last: the divisor of the lowest frequency, which has the whole factor in every published model. */
+static gs_status read_constants(const gs_gguf_hf *h, float last, gs_llama3_scaling *s, gs_error *err) {
+    *s = (gs_llama3_scaling){h->sizes.rope_theta, shortest_decimal((double)last), GS_LLAMA3_LOW, GS_LLAMA3_HIGH,
+                             GS_LLAMA3_ORIGINAL, h->sizes.head_dim};
+    GS_TRY(own_constant(h->g, GS_LLAMA3_KEY "factor", &s->factor, err));
+    GS_TRY(own_constant(h->g, GS_LLAMA3_KEY "low", &s->low, err));
+    GS_TRY(own_constant(h->g, GS_LLAMA3_KEY "high", &s->high, err));
+    return own_constant(h->g, GS_LLAMA3_KEY "original", &s->original, err);
+}
+
+/* s->factor is 1 when the divisors are all ones. */
+static gs_status recover_llama3(const gs_gguf_hf *h, gs_llama3_scaling *s, gs_error *err) {
     const gs_tensor *t = h->rope_freqs;
     int64_t n = h->sizes.head_dim / 2;
     if (t->dtype != GS_F32 || t->ndim != 1 || t->shape[0] != n)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "'%s' is not %lld F32 values", t->name, (long long)n);
     float last;
     memcpy(&last, t->data + 4 * (n - 1), sizeof last);
-    *factor = shortest_decimal((double)last);
+    GS_TRY(read_constants(h, last, s, err));
     for (int64_t j = 0; j < n; j++) {
         float stored;
         memcpy(&stored, t->data + 4 * j, sizeof stored);
-        double want = llama3_divisor(h->sizes.rope_theta, h->sizes.head_dim, j, *factor);
+        double want = gs_llama3_divisor(s, j);
         /* the converter works in f32: t near 0 loses some bits, times the factor */
-        if (!(fabs((double)stored - want) <= 1e-3 * want) || !(*factor >= 1) || !isfinite(*factor))
+        if (!(fabs((double)stored - want) <= 1e-3 * want) || !(s->factor >= 1) || !isfinite(s->factor))
             return GS_FAIL(err, GS_E_UNSUPPORTED,
                            "'%s': divisor %lld is %g where llama3 scaling has %g", t->name,
                            (long long)j, (double)stored, want);
@@ -226,18 +235,19 @@ static gs_status recover_llama3(const gs_gguf_hf *h, double *factor, gs_error *e
 }
 
 static gs_status put_rope(const gs_gguf_hf *h, builder *b, gs_error *err) {
-    double linear = 1, llama3 = 1;
+    double linear = 1;
+    gs_llama3_scaling llama3 = {.factor = 1};
     put_number(b, "rope_theta", h->sizes.rope_theta);
     GS_TRY(read_linear_factor(h->g, h->family, &linear, err));
     if (h->rope_freqs) GS_TRY(recover_llama3(h, &llama3, err));
-    if (linear != 1 && llama3 != 1)
+    if (linear != 1 && llama3.factor != 1)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "linear and llama3 rope scaling at once");
     if (linear != 1) b->failed |= put_rope_scaling(b, "linear", linear).failed;
-    if (llama3 != 1) {
-        builder scaling = put_rope_scaling(b, "llama3", llama3);
-        put_number(&scaling, "low_freq_factor", low_freq);
-        put_number(&scaling, "high_freq_factor", high_freq);
-        put_number(&scaling, "original_max_position_embeddings", original_positions);
+    if (llama3.factor != 1) {
+        builder scaling = put_rope_scaling(b, "llama3", llama3.factor);
+        put_number(&scaling, "low_freq_factor", llama3.low);
+        put_number(&scaling, "high_freq_factor", llama3.high);
+        put_number(&scaling, "original_max_position_embeddings", llama3.original);
         b->failed |= scaling.failed;
     }
     return GS_OK;

@@ -239,3 +239,18 @@ bool gs_gguf_pair_double(const gs_gguf_pair *p, double *out) {
     memcpy(out, &bits, sizeof *out);
     return true;
 }
+
+/* Where the value of a pair ends. */
+static const uint8_t *pair_end(const gs_gguf_metadata *m, const gs_gguf_pair *p) {
+    if (p->type == GS_GGUF_STRING) return p->value + p->count;
+    if (p->element != GS_GGUF_STRING) return p->value + p->count * (uint64_t)types[p->element].bytes;
+    if (p->count == 0) return p->value;
+    const uint8_t *last = m->data + p->offsets[p->count - 1];
+    return last + 8 + gs_gguf_load(last, 8);
+}
+
+const uint8_t *gs_gguf_pair_bytes(const gs_gguf_metadata *m, const gs_gguf_pair *p, size_t *len) {
+    const uint8_t *start = (const uint8_t *)p->key.data + p->key.len + 4;
+    *len = (size_t)(pair_end(m, p) - start);
+    return start;
+}

@@ -1,5 +1,5 @@
 /* The parsing half of gguf.h that tensors do not need: a bounds-checked cursor over the
- * file's bytes and the key-value store. Private to the room (gguf.c).
+ * file's bytes and the key-value store. Private to the room (gguf.c, gguf_writer.c).
  *
  * File form (GGUF v2/v3): a string is u64 length + bytes; a pair is key string, u32 type,
  * value; an array is u32 element type, u64 count, elements. Scalars are little endian, bool
@@ -65,5 +65,12 @@ const gs_gguf_pair *gs_gguf_metadata_find(const gs_gguf_metadata *m, const char 
 /* See gs_gguf_int; the pair may be NULL (then false). */
 bool gs_gguf_pair_int(const gs_gguf_pair *p, int64_t *out);
 bool gs_gguf_pair_double(const gs_gguf_pair *p, double *out);
+/* The value as it stands in the file behind its type (an array with its element type and count). */
+const uint8_t *gs_gguf_pair_bytes(const gs_gguf_metadata *m, const gs_gguf_pair *p, size_t *len);
+
+/* The pairs of an open file, in its order. */
+const gs_gguf_metadata *gs_gguf_pairs(const gs_gguf *g);
+/* GGUF's number of a tensor type (ggml_type); false when it has none. */
+bool gs_gguf_dtype_id(gs_dtype dtype, uint32_t *id);
 
 #endif

@@ -46,6 +46,8 @@ gs_status gs_safetensors_writer_create(gs_safetensors_writer **out, gs_error *er
 /* `{"format":"pt"}` is always written; this adds a key. */
 gs_status gs_safetensors_writer_metadata(gs_safetensors_writer *w, const char *key,
                                          const char *value, gs_error *err) GS_NODISCARD;
+/* Another value of "format": a plain word of static text. Before begin. */
+void gs_safetensors_writer_format(gs_safetensors_writer *w, const char *format);
 /* Plans one tensor. GS_E_INVALID on a duplicate name, block dtype or overflow. */
 gs_status gs_safetensors_writer_plan(gs_safetensors_writer *w, const char *name, gs_dtype dtype,
                                      int ndim, const int64_t *shape, gs_error *err) GS_NODISCARD;

@@ -32,6 +32,7 @@ struct gs_safetensors_writer {
     gs_map names; /* before begin a set; from begin on name -> place in plan */
     pair *metadata;
     size_t pairs;
+    const char *format; /* NULL: "pt" */
     uint64_t total; /* bytes of all planned tensors */
     uint64_t data_start;
     gs_outfile *file; /* NULL before begin */
@@ -92,6 +93,10 @@ gs_status gs_safetensors_writer_metadata(gs_safetensors_writer *w, const char *k
     w->metadata[w->pairs++] = p;
     w->sorted = false;
     return GS_OK;
+}
+
+void gs_safetensors_writer_format(gs_safetensors_writer *w, const char *format) {
+    w->format = format;
 }
 
 /* What our own reader would refuse must not be written. */
@@ -207,7 +212,7 @@ static size_t entry_text(const planned *p, char text[ENTRY_TEXT]) {
 }
 
 static void put_metadata(const gs_safetensors_writer *w, gs_strbuf *out) {
-    gs_strbuf_puts(out, "{\"__metadata__\":{\"format\":\"pt\"");
+    gs_strbuf_printf(out, "{\"__metadata__\":{\"format\":\"%s\"", w->format ? w->format : "pt");
     for (size_t i = 0; i < w->pairs; i++) {
         const pair *p = &w->metadata[i];
         gs_strbuf_putc(out, ',');

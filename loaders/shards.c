@@ -3,6 +3,7 @@
 #include <base/json.h>
 #include <base/map.h>
 #include <base/mem.h>
+#include <base/strbuf.h>
 
 #include <assert.h>
 #include <stdlib.h>
@@ -12,19 +13,20 @@
 enum { MAX_INDEX_BYTES = 256 << 20 };
 
 struct gs_shards {
-    gs_safetensors **files;
+    gs_shard_file *files;
     char **names; /* of the files, for messages */
     size_t nfiles;
     const gs_tensor **tensors; /* all of them, shard by shard */
     size_t count;
     gs_map by_name; /* tensor name -> place in tensors */
+    bool torch;     /* a file of PyTorch's is among them */
 };
 
 void gs_shards_close(gs_shards *s) {
     if (!s) return;
     gs_map_clear(&s->by_name);
     gs_free(s->tensors);
-    for (size_t i = 0; i < s->nfiles; i++) gs_safetensors_close(s->files[i]);
+    for (size_t i = 0; i < s->nfiles; i++) gs_shard_file_close(&s->files[i]);
     gs_free(s->files);
     gs_strlist_free(s->names, s->nfiles);
     gs_free(s);
@@ -48,7 +50,7 @@ static gs_shards *create(size_t nfiles) {
 static size_t shard_of(const gs_shards *s, size_t place) {
     size_t shard = 0;
     for (size_t end = 0; shard < s->nfiles; shard++) {
-        end += gs_safetensors_count(s->files[shard]);
+        end += gs_shard_file_count(&s->files[shard]);
         if (place < end) break;
     }
     return shard;
@@ -57,13 +59,14 @@ static size_t shard_of(const gs_shards *s, size_t place) {
 /* Builds the list and the look-up from the open files. */
 static gs_status merge(gs_shards *s, gs_error *err) {
     size_t total = 0;
-    for (size_t f = 0; f < s->nfiles; f++) total += gs_safetensors_count(s->files[f]);
+    for (size_t f = 0; f < s->nfiles; f++) s->torch |= s->files[f].torch != NULL;
+    for (size_t f = 0; f < s->nfiles; f++) total += gs_shard_file_count(&s->files[f]);
     s->tensors = gs_calloc(total, sizeof *s->tensors);
     if (!s->tensors) return gs_error_nomem(err, total * sizeof *s->tensors);
     GS_TRY(gs_map_reserve(&s->by_name, total, err));
     for (size_t f = 0; f < s->nfiles; f++) {
-        for (size_t i = 0; i < gs_safetensors_count(s->files[f]); i++) {
-            const gs_tensor *t = gs_safetensors_at(s->files[f], i);
+        for (size_t i = 0; i < gs_shard_file_count(&s->files[f]); i++) {
+            const gs_tensor *t = gs_shard_file_at(&s->files[f], i);
             size_t length = strlen(t->name);
             bool twice;
             GS_TRY(gs_map_put(&s->by_name, t->name, length, (int64_t)s->count, &twice, err));
@@ -86,7 +89,7 @@ gs_status gs_shards_open_file(const char *path, gs_shards **out, gs_error *err) 
     gs_status status = GS_OK;
     s->names[0] = gs_strdup(path);
     if (!s->names[0]) status = gs_error_nomem(err, strlen(path) + 1);
-    if (status == GS_OK) status = gs_safetensors_open(path, &s->files[0], err);
+    if (status == GS_OK) status = gs_shard_file_open(&s->files[0], path, err);
     if (status == GS_OK) status = merge(s, err);
     if (status == GS_OK) *out = s;
     else gs_shards_close(s);
@@ -134,9 +137,30 @@ static gs_status open_shard(gs_shards *s, size_t i, const char *dir, gs_error *e
     char *path = gs_path_join(dir, s->names[i]);
     if (!path) return gs_error_nomem(err, strlen(dir) + strlen(s->names[i]) + 2);
     gs_status status = gs_path_exists(path)
-                           ? gs_safetensors_open(path, &s->files[i], err)
+                           ? gs_shard_file_open(&s->files[i], path, err)
                            : GS_FAIL(err, GS_E_FORMAT, "the shard '%s' is missing", path);
     gs_free(path);
+    return status;
+}
+
+gs_status gs_shards_open_files(const char *dir, const char *const *names, size_t n, gs_shards **out,
+                               gs_error *err) {
+    *out = NULL;
+    gs_shards *s = create(n);
+    if (!s) return gs_error_nomem(err, n * sizeof *s->files);
+    gs_status status = GS_OK;
+    for (size_t i = 0; i < n && status == GS_OK; i++) {
+        if (!is_plain_file_name(names[i])) {
+            status = GS_FAIL(err, GS_E_FORMAT, "'%.200s' is not a plain file name", names[i]);
+            break;
+        }
+        s->names[i] = gs_strdup(names[i]);
+        if (!s->names[i]) status = gs_error_nomem(err, strlen(names[i]) + 1);
+        else status = open_shard(s, i, dir, err);
+    }
+    if (status == GS_OK) status = merge(s, err);
+    if (status == GS_OK) *out = s;
+    else gs_shards_close(s);
     return status;
 }
 
@@ -193,6 +217,22 @@ static gs_status check_map(const gs_shards *s, const cJSON *map, gs_error *err) 
     return status;
 }
 
+/* PyTorch shares storages, and whoever wrote an index may have counted a shared one once. */
+static bool is_total_without_shared(const gs_shards *s, uint64_t total) {
+    gs_map seen = {0};
+    uint64_t sum = 0;
+    bool whole = gs_map_reserve(&seen, s->count, NULL) == GS_OK;
+    for (size_t i = 0; i < s->count && whole; i++) {
+        if (s->tensors[i]->bytes == 0) continue;
+        bool again = false;
+        /* the address is the key: two views of one place are one */
+        whole = gs_map_put(&seen, (const char *)&s->tensors[i]->data, sizeof s->tensors[i]->data, 0, &again, NULL) == GS_OK;
+        sum += again ? 0 : s->tensors[i]->bytes;
+    }
+    gs_map_clear(&seen);
+    return whole && sum == total;
+}
+
 static gs_status check_total(const gs_shards *s, const cJSON *index, gs_error *err) {
     const cJSON *metadata = gs_json_get(index, "metadata");
     const cJSON *item = gs_json_get(metadata, "total_size");
@@ -202,6 +242,7 @@ static gs_status check_total(const gs_shards *s, const cJSON *index, gs_error *e
     GS_TRY(gs_json_int(metadata, "total_size", &total, err));
     for (size_t i = 0; i < s->count; i++) sum += s->tensors[i]->bytes;
     if ((uint64_t)total == sum) return GS_OK; /* a negative one is beyond any sum */
+    if (s->torch && is_total_without_shared(s, (uint64_t)total)) return GS_OK;
     return GS_FAIL(err, GS_E_FORMAT, "metadata.total_size is %lld, the tensors have %llu bytes",
                    (long long)total, (unsigned long long)sum);
 }
@@ -251,24 +292,43 @@ static char *weights_path(const char *dir, const char *stem, const char *suffix)
     return path;
 }
 
+/* How the weights of a directory may be called, first come first served. A NULL stem is the caller's. */
+static const struct {
+    const char *stem, *suffix;
+    bool index;
+} weights[] = {
+    {NULL, ".safetensors.index.json", true},
+    {NULL, ".safetensors", false},
+    {"pytorch_model", ".bin.index.json", true},
+    {"pytorch_model", ".bin", false},
+};
+
+/* The first that is there; the model's own stem only has PyTorch's form. *path stays NULL when none is. */
+static gs_status find_weights(const char *dir, const char *stem, size_t *kind, char **path, gs_error *err) {
+    bool torch_too = strcmp(stem, "model") == 0;
+    *path = NULL;
+    for (size_t i = 0; i < GS_COUNTOF(weights); i++) {
+        if (weights[i].stem && !torch_too) continue;
+        *path = weights_path(dir, weights[i].stem ? weights[i].stem : stem, weights[i].suffix);
+        *kind = i;
+        if (!*path) return gs_error_nomem(err, strlen(dir) + strlen(stem) + 32);
+        if (gs_path_exists(*path)) return GS_OK;
+        gs_free(*path);
+        *path = NULL;
+    }
+    GS_FAIL(err, GS_E_FORMAT, "'%s' has neither %s.safetensors.index.json nor %s.safetensors%s", dir, stem, stem,
+            torch_too ? " nor pytorch_model.bin" : "");
+    return GS_E_FORMAT;
+}
+
 gs_status gs_shards_open_dir(const char *dir, const char *stem, gs_shards **out,
                              gs_error *err) {
-    gs_status status;
+    char *path;
+    size_t kind = 0;
     *out = NULL;
-    char *index = weights_path(dir, stem, ".safetensors.index.json");
-    char *single = weights_path(dir, stem, ".safetensors");
-    if (!index || !single)
-        status = gs_error_nomem(err, strlen(dir) + strlen(stem) + 32);
-    else if (gs_path_exists(index))
-        status = gs_shards_open_index(index, out, err);
-    else if (gs_path_exists(single))
-        status = gs_shards_open_file(single, out, err);
-    else
-        status = GS_FAIL(err, GS_E_FORMAT,
-                         "'%s' has neither %s.safetensors.index.json nor %s.safetensors", dir, stem,
-                         stem);
-    gs_free(index);
-    gs_free(single);
+    GS_TRY(find_weights(dir, stem, &kind, &path, err));
+    gs_status status = weights[kind].index ? gs_shards_open_index(path, out, err) : gs_shards_open_file(path, out, err);
+    gs_free(path);
     return status;
 }
 
@@ -285,21 +345,19 @@ const gs_tensor *gs_shards_find(const gs_shards *s, const char *name) {
     return gs_map_get(&s->by_name, name, strlen(name), &i) ? s->tensors[i] : NULL;
 }
 
+bool gs_shards_are_torch(const gs_shards *s) {
+    return s->torch;
+}
+
 size_t gs_shards_files(const gs_shards *s) {
     return s->nfiles;
 }
 
 const gs_safetensors *gs_shards_file(const gs_shards *s, size_t i) {
-    return i < s->nfiles ? s->files[i] : NULL;
+    return i < s->nfiles ? s->files[i].safetensors : NULL;
 }
 
 void gs_shards_drop(const gs_shards *s, const gs_tensor *t) {
-    for (size_t f = 0; f < s->nfiles; f++) {
-        const gs_filemap *map = gs_safetensors_file(s->files[f]);
-        /* as integers: comparing pointers into different maps is undefined */
-        uintptr_t begin = (uintptr_t)map->data, at = (uintptr_t)t->data;
-        if (at < begin || at - begin >= map->size) continue;
-        gs_filemap_drop(map, at - begin, t->bytes);
-        return;
-    }
+    for (size_t f = 0; f < s->nfiles; f++)
+        if (gs_shard_file_drop(&s->files[f], t)) return;
 }

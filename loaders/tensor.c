@@ -1,4 +1,4 @@
-#include <loaders/tensor.h>
+#include <loaders/tensor_private.h>
 
 #include <base/half.h>
 #include <loaders/dequant.h>
@@ -112,15 +112,8 @@ static bool convert(gs_dtype t, int64_t n, const uint8_t *src, float *dst) {
     }
 }
 
-/* The rows a call asks for, as bytes. */
-typedef struct row_range {
-    int64_t row0, nrows, cols;
-    int64_t row_bytes;
-    int64_t head_rows; /* rows of a head when interleaved, else 0 */
-} row_range;
-
-static gs_status check_interleaved(const gs_tensor *t, int64_t rows, row_range *range,
-                                   gs_error *err) {
+static gs_status check_interleaved(const gs_tensor *t, gs_row_range *range, gs_error *err) {
+    int64_t rows = range->rows;
     if (t->order_heads < 1 || rows % t->order_heads != 0 || rows / t->order_heads % 2 != 0)
         return GS_FAIL(err, GS_E_FORMAT,
                        "tensor '%s': %lld rows do not split into %lld heads of two halves",
@@ -129,34 +122,29 @@ static gs_status check_interleaved(const gs_tensor *t, int64_t rows, row_range *
     return GS_OK;
 }
 
-static gs_status check_rows(const gs_tensor *t, int64_t row0, int64_t nrows,
-                            row_range *range, gs_error *err) {
-    int64_t rows;
-    uint64_t row_bytes;
-    gs_tensor_matrix(t, &rows, &range->cols);
-    if (row0 < 0 || nrows < 0 || row0 > rows || nrows > rows - row0)
+gs_status gs_tensor_rows(const gs_tensor *t, int64_t row0, int64_t nrows, gs_row_range *range,
+                         gs_error *err) {
+    *range = (gs_row_range){.row0 = row0, .nrows = nrows};
+    gs_tensor_matrix(t, &range->rows, &range->cols);
+    if (row0 < 0 || nrows < 0 || row0 > range->rows || nrows > range->rows - row0)
         return GS_FAIL(err, GS_E_INVALID,
                        "tensor '%s': %lld rows from row %lld asked for, it has %lld", t->name,
-                       (long long)nrows, (long long)row0, (long long)rows);
-    if (!gs_dtype_bytes(t->dtype, (uint64_t)range->cols, &row_bytes))
+                       (long long)nrows, (long long)row0, (long long)range->rows);
+    return t->order == GS_ROWS_LLAMA_INTERLEAVED ? check_interleaved(t, range, err) : GS_OK;
+}
+
+/* The rows of a tensor that is no packed codes, and the bytes of one. */
+static gs_status check_rows(const gs_tensor *t, int64_t row0, int64_t nrows, gs_row_range *range,
+                            int64_t *row_bytes, gs_error *err) {
+    uint64_t bytes;
+    GS_TRY(gs_tensor_rows(t, row0, nrows, range, err));
+    if (!gs_dtype_bytes(t->dtype, (uint64_t)range->cols, &bytes))
         return GS_FAIL(err, GS_E_UNSUPPORTED,
                        "tensor '%s': a row of %lld %s elements is not whole bytes", t->name,
                        (long long)range->cols, gs_dtype_name(t->dtype));
-    assert(row_bytes * (uint64_t)rows == t->bytes);
-    range->row0 = row0;
-    range->nrows = nrows;
-    range->row_bytes = (int64_t)row_bytes;
-    range->head_rows = 0;
-    return t->order == GS_ROWS_LLAMA_INTERLEAVED ? check_interleaved(t, rows, range, err)
-                                                 : GS_OK;
-}
-
-/* Where logical row r is stored: (head, half*hd/2 + j) lies at (head, 2*j + half). */
-static int64_t stored_row(const row_range *range, int64_t r) {
-    int64_t hd = range->head_rows;
-    if (hd == 0) return r;
-    int64_t within = r % hd, half = within >= hd / 2, j = within - half * (hd / 2);
-    return r - within + 2 * j + half;
+    assert(bytes * (uint64_t)range->rows == t->bytes);
+    *row_bytes = (int64_t)bytes;
+    return GS_OK;
 }
 
 /* The range as runs that are contiguous in the file and in the result: one run for a
@@ -166,15 +154,44 @@ typedef struct run {
     int64_t at, count; /* elements: place in the result, length */
 } run;
 
-static int64_t run_count(const row_range *range) {
+static int64_t run_count(const gs_row_range *range) {
     return range->head_rows ? range->nrows : 1;
 }
 
-static run run_at(const gs_tensor *t, const row_range *range, int64_t i) {
+static run run_at(const gs_tensor *t, const gs_row_range *range, int64_t row_bytes, int64_t i) {
     if (!range->head_rows)
-        return (run){t->data + range->row0 * range->row_bytes, 0, range->nrows * range->cols};
-    int64_t row = stored_row(range, range->row0 + i);
-    return (run){t->data + row * range->row_bytes, i * range->cols, range->cols};
+        return (run){t->data + range->row0 * row_bytes, 0, range->nrows * range->cols};
+    int64_t row = gs_stored_row(range, range->row0 + i);
+    return (run){t->data + row * row_bytes, i * range->cols, range->cols};
+}
+
+/* Packed codes are unpacked into the last bytes of the result and widened from its first element on: element i
+ * of `size` bytes ends where code i begins, or before. */
+static gs_status unpack(const gs_tensor *t, int64_t row0, int64_t nrows, size_t size, void *dst, int8_t **codes,
+                        int64_t *count, gs_error *err) {
+    gs_row_range range;
+    GS_TRY(gs_tensor_rows(t, row0, nrows, &range, err));
+    *count = nrows * range.cols;
+    *codes = (int8_t *)dst + *count * (int64_t)(size - 1);
+    return gs_tensor_read_s8(t, row0, nrows, *codes, err);
+}
+
+/* Copies the next codes to where widened ones cannot reach them. */
+static int64_t next_codes(const int8_t *codes, int64_t done, int64_t count, int8_t *chunk) {
+    int64_t n = count - done < CHUNK ? count - done : CHUNK;
+    memcpy(chunk, codes + done, (size_t)n);
+    return n;
+}
+
+static gs_status read_codes_f32(const gs_tensor *t, int64_t row0, int64_t nrows, float *dst, gs_error *err) {
+    int8_t *codes, chunk[CHUNK];
+    int64_t count;
+    GS_TRY(unpack(t, row0, nrows, sizeof *dst, dst, &codes, &count, err));
+    for (int64_t done = 0; done < count; done += CHUNK) {
+        int64_t n = next_codes(codes, done, count, chunk);
+        convert_i8(n, (const uint8_t *)chunk, dst + done);
+    }
+    return GS_OK;
 }
 
 static gs_status unsupported(const gs_tensor *t, gs_error *err) {
@@ -184,10 +201,12 @@ static gs_status unsupported(const gs_tensor *t, gs_error *err) {
 
 gs_status gs_tensor_read_f32(const gs_tensor *t, int64_t row0, int64_t nrows, float *dst,
                              gs_error *err) {
-    row_range range;
-    GS_TRY(check_rows(t, row0, nrows, &range, err));
+    gs_row_range range;
+    int64_t row_bytes = 0;
+    if (t->codes != GS_CODES_PLAIN) return read_codes_f32(t, row0, nrows, dst, err);
+    GS_TRY(check_rows(t, row0, nrows, &range, &row_bytes, err));
     for (int64_t i = 0; i < run_count(&range); i++) {
-        run r = run_at(t, &range, i);
+        run r = run_at(t, &range, row_bytes, i);
         if (!convert(t->dtype, r.count, r.src, dst + r.at)) return unsupported(t, err);
     }
     return GS_OK;
@@ -213,15 +232,32 @@ static bool convert_16(const gs_tensor *t, gs_dtype as, const run *r, uint16_t *
     return true;
 }
 
+/* Codes are exact in both types. */
+static gs_status read_codes_16(const gs_tensor *t, gs_dtype as, int64_t row0, int64_t nrows, uint16_t *dst,
+                               gs_error *err) {
+    int8_t *codes, chunk[CHUNK];
+    float wide[CHUNK];
+    int64_t count;
+    GS_TRY(unpack(t, row0, nrows, sizeof *dst, dst, &codes, &count, err));
+    for (int64_t done = 0; done < count; done += CHUNK) {
+        int64_t n = next_codes(codes, done, count, chunk);
+        convert_i8(n, (const uint8_t *)chunk, wide);
+        round_16(as, n, wide, dst + done);
+    }
+    return GS_OK;
+}
+
 gs_status gs_tensor_read_16(const gs_tensor *t, gs_dtype as, int64_t row0, int64_t nrows,
                             uint16_t *dst, gs_error *err) {
     if (as != GS_F16 && as != GS_BF16)
         return GS_FAIL(err, GS_E_INVALID, "tensor '%s': %s is not a 16-bit float", t->name,
                        gs_dtype_name(as));
-    row_range range;
-    GS_TRY(check_rows(t, row0, nrows, &range, err));
+    gs_row_range range;
+    int64_t row_bytes = 0;
+    if (t->codes != GS_CODES_PLAIN) return read_codes_16(t, as, row0, nrows, dst, err);
+    GS_TRY(check_rows(t, row0, nrows, &range, &row_bytes, err));
     for (int64_t i = 0; i < run_count(&range); i++) {
-        run r = run_at(t, &range, i);
+        run r = run_at(t, &range, row_bytes, i);
         if (t->dtype == as) {
             if (r.count) memcpy(dst + r.at, r.src, (size_t)r.count * sizeof *dst);
         } else if (!convert_16(t, as, &r, dst + r.at)) {

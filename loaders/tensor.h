@@ -40,6 +40,13 @@ typedef struct gs_tensor {
     gs_code_layout codes; /* of an I8 tensor that another format packed; else PLAIN */
 } gs_tensor;
 
+/* Bytes of [n, k] codes in a layout; false when k (or n, for INT4_ROWS) does not divide, for a negative size, or on
+ * overflow. */
+bool gs_tensor_codes_bytes(gs_code_layout layout, int64_t n, int64_t k, uint64_t *bytes);
+/* That a view can be read: dimensions, shape, dtype, layout and order make exactly `bytes`, and data is there. For
+ * tensors that a reader makes itself. GS_E_FORMAT naming the tensor. */
+gs_status gs_tensor_check(const gs_tensor *t, gs_error *err) GS_NODISCARD;
+
 /* Product of the shape, 1 for a scalar; validated at open not to overflow. */
 int64_t gs_tensor_count(const gs_tensor *t);
 /* Rows = product of all but the last dimension (1 for a scalar or vector), cols = the

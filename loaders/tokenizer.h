@@ -14,14 +14,15 @@
 #define GS_LOADERS_TOKENIZER_H
 
 #include <base/context.h>
-#include <loaders/gguf.h>
+#include <loaders/config.h>
+#include <loaders/gguf_writer.h>
 
 typedef struct gs_tokenizer gs_tokenizer;
 
 typedef enum gs_bos_mode { GS_BOS_AUTO, GS_BOS_ALWAYS, GS_BOS_NEVER } gs_bos_mode;
 
 /* path: a directory (tokenizer.json preferred, then tokenizer.model), such a file itself, or
- * a .gguf file. tokenizer_config.json beside it is read for add_bos_token and bos_token. */
+ * a .gguf file. tokenizer_config.json beside it is read for add_bos_token, bos_token, add_eos_token and eos_token. */
 gs_status gs_tokenizer_open(const char *path, gs_tokenizer **out, gs_error *err) GS_NODISCARD;
 gs_status gs_tokenizer_from_gguf(const gs_gguf *g, gs_tokenizer **out,
                                  gs_error *err) GS_NODISCARD;
@@ -39,7 +40,8 @@ int32_t gs_tokenizer_bos(const gs_tokenizer *t);   /* -1 when there is none */
  * GGUF kinds that say nothing follow their usual default. */
 bool gs_tokenizer_adds_bos(const gs_tokenizer *t);
 
-/* ids (gs_free) of the text, BOS by `bos`; an EOS is never added. Added tokens in the text are
+/* ids (gs_free) of the text, BOS by `bos`; an EOS ends them only with GS_BOS_AUTO, where the configuration (add_eos_token, the
+ * template) says so. Added tokens in the text are
  * recognised: those marked special (control pieces of SentencePiece and GGUF) only when
  * parse_special, else they are plain text; the others (user-defined pieces) always, as in
  * Hugging Face's tokenizers and llama.cpp. SentencePiece begins anew behind each, with its
@@ -54,5 +56,13 @@ gs_status gs_tokenizer_encode(const gs_tokenizer *t, gs_context *cx, const char 
  * "tokenizer.model" (SentencePiece) plus "tokenizer_config.json", written into dir (which
  * exists). Read back they give the same ids. Each file appears whole or not at all. */
 gs_status gs_tokenizer_export_gguf(const gs_gguf *g, const char *dir, gs_error *err) GS_NODISCARD;
+
+/* The other direction: the vocabulary of a model's directory as tokenizer.ggml.* pairs. tokenizer.model (byte-pair) becomes
+ * "llama", a tokenizer.json with a byte-level BPE "gpt2"; tables shorter than config's vocabulary are filled up with unused
+ * pieces. What GGUF or this cannot say exactly becomes tokenizer.ggml.model "none" (the file then takes token ids, no
+ * text), or a tokenizer.ggml.pre "default"; `why` then says so in a line for the user, else it stays empty.
+ * GS_E_FORMAT for files that are broken. */
+gs_status gs_tokenizer_put_gguf(const char *dir, const gs_model_config *config, gs_gguf_writer *w, gs_strbuf *why,
+                                gs_error *err) GS_NODISCARD;
 
 #endif

@@ -26,7 +26,8 @@
 /* name, text, number of inputs. One row an operation; each has its file in network/ops/
  * that infers the shape and runs it (and later differentiates it).
  * EMBEDDING reads token ids as f32, one a row (exact, vocabularies end at 2^24);
- * ATTENTION reads q, k, v; SWIGLU reads gate, up; GLOBAL_AVGPOOL gives [C, 1, 1]. */
+ * ATTENTION reads q, k, v; CACHE is what storing keys or values as int8 does to them; SWIGLU reads gate, up;
+ * GLOBAL_AVGPOOL gives [C, 1, 1]. */
 #define GS_OP_LIST(X)                                                          \
     X(EMBEDDING, "embedding", 1)                                               \
     X(LINEAR, "linear", 1)                                                     \
@@ -34,6 +35,7 @@
     X(RMSNORM, "rmsnorm", 1)                                                   \
     X(ROPE, "rope", 1)                                                         \
     X(ATTENTION, "attention", 3)                                               \
+    X(CACHE, "cache", 1)                                                       \
     X(SWIGLU, "swiglu", 2)                                                     \
     X(ADD, "add", 2)                                                           \
     X(CONV2D, "conv2d", 1)                                                     \
@@ -89,7 +91,7 @@ typedef enum gs_scheme {
     GS_SCHEME_COUNT
 } gs_scheme;
 
-/* Whose arithmetic a quantized node computes in. */
+/* Whose arithmetic a quantized node computes in; the formulas are in network/ops/qlinear.c and cache.c. */
 typedef enum gs_arith {
     GS_ARITH_CONSUMER, /* the server's (ascend-bundles.md 3.5): constants and results rounded to `compute` */
     GS_ARITH_EXACT,    /* the numbers as stored, in f32; activations quantized as the scheme says */
@@ -126,6 +128,7 @@ typedef struct gs_attr {
         gs_dtype compute;
         gs_arith arith;
         bool deq19;  /* the low 13 bits of an I64 deq_scale's f32 are cleared (ascend-bundles.md 3.5) */
+        float token_levels; /* W8A8_DYNAMIC in EXACT arithmetic: s_t = max|x_t| / token_levels; 0: 127 */
         bool decode; /* W8A8_MIX as the decoding instance computes it: static */
     } quant; /* QLINEAR, CACHE */
 } gs_attr;
@@ -205,6 +208,8 @@ gs_status gs_param_read_f32(const gs_param *p, int64_t row0, int64_t nrows, floa
 /* The same rounded to nearest even: dtype F16 or BF16. */
 gs_status gs_param_read_16(const gs_param *p, gs_dtype dtype, int64_t row0, int64_t nrows, uint16_t *dst,
                            gs_error *err) GS_NODISCARD;
+/* Codes of an I8 param, whatever layout its view has; GS_E_INVALID for another dtype or one with factors. */
+gs_status gs_param_read_s8(const gs_param *p, int64_t row0, int64_t nrows, int8_t *dst, gs_error *err) GS_NODISCARD;
 void gs_param_matrix(const gs_param *p, int64_t *rows, int64_t *cols);
 /* Multiplies the values, as they are read from now on, by a factor a row or a column: in f32,
  * (value * column) * row. The source stays as it is and nothing of the param's size is allocated. A second

@@ -50,7 +50,7 @@ gs_status gs_param_create(gs_role role, const char *name, gs_dtype dtype, int nd
 /* Puts it in its role, destroying one that was there. */
 void gs_node_param_put(gs_node *node, gs_param *param);
 /* The stored bytes, [rows, cols] row-major in logical order, or NULL when there are none, the
- * rows would have to be reordered, or values have factors. May be unaligned. */
+ * rows would have to be reordered, codes unpacked, or values have factors. May be unaligned. */
 const void *gs_param_stored(const gs_param *p);
 /* values: [nrows, cols] as stored, f32; multiplied by the factors. */
 void gs_param_apply_factors(const gs_param *p, int64_t row0, int64_t nrows, float *values);

@@ -118,8 +118,9 @@ void gs_param_matrix(const gs_param *p, int64_t *rows, int64_t *cols) {
 
 const void *gs_param_stored(const gs_param *p) {
     if (p->row_factor || p->col_factor) return NULL;
-    if (p->source) return p->source->order == GS_ROWS_AS_STORED ? p->source->data : NULL;
-    return p->data;
+    if (!p->source) return p->data;
+    bool plain = p->source->order == GS_ROWS_AS_STORED && p->source->codes == GS_CODES_PLAIN;
+    return plain ? p->source->data : NULL;
 }
 
 /* The tensor to read from: the view, or one made over the owned bytes, or NULL when there are
@@ -153,4 +154,13 @@ gs_status gs_param_read_16(const gs_param *p, gs_dtype dtype, int64_t row0, int6
     if (!t) return no_values(p, err);
     if (p->row_factor || p->col_factor) return gs_param_read_scaled_16(p, dtype, row0, nrows, dst, err);
     return gs_tensor_read_16(t, dtype, row0, nrows, dst, err);
+}
+
+gs_status gs_param_read_s8(const gs_param *p, int64_t row0, int64_t nrows, int8_t *dst, gs_error *err) {
+    gs_tensor own;
+    const gs_tensor *t = readable(p, &own);
+    if (!t) return no_values(p, err);
+    if (p->row_factor || p->col_factor)
+        return GS_FAIL(err, GS_E_INVALID, "param '%s' has factors: its values are no codes", p->name);
+    return gs_tensor_read_s8(t, row0, nrows, dst, err);
 }

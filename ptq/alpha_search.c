@@ -2,6 +2,8 @@
 
 #include <base/mem.h>
 #include <kernels/kernels.h>
+#include <ptq/compat_quant.h>
+#include <ptq/compat_smooth.h>
 #include <ptq/smooth_scale.h>
 
 #include <math.h>
@@ -48,11 +50,21 @@ static gs_status widen_samples(gs_group_data *d, gs_error *err) {
 /* Largest |x| of each channel that can carry a factor; an empty half has zeros. */
 static gs_status view_absmax(const gs_group_data *d, gs_group_view *v, float *wide, gs_error *err) {
     const gs_edge_group *g = d->group;
-    v->act = gs_calloc((size_t)g->site.channels, sizeof *v->act);
-    if (!v->act) return gs_error_nomem(err, (size_t)g->site.channels * sizeof *v->act);
+    v->act = gs_calloc((size_t)g->width, sizeof *v->act); /* channels <= width */
+    if (!v->act) return gs_error_nomem(err, (size_t)g->width * sizeof *v->act);
     for (int64_t j = 0; j < g->width; j++)
         wide[j] = v->min[j] <= v->max[j] ? fmaxf(fabsf(v->min[j]), fabsf(v->max[j])) : 0.0f;
-    gs_edge_group_fold_max(g, wide, v->act);
+    if (d->rule.compat) memcpy(v->act, wide, (size_t)g->width * sizeof *wide);
+    else gs_edge_group_fold_max(g, wide, v->act);
+    return GS_OK;
+}
+
+static gs_status weight_maxima(gs_group_data *d, gs_context *cx, float *wide, gs_error *err) {
+    const gs_edge_group *g = d->group;
+    if (d->rule.compat)
+        return gs_compat_column_max(d->rule.compat, d->rule.compute, g, d->linear, d->count, d->weight, err);
+    GS_TRY(gs_column_absmax(cx, d->linear, d->count, g->width, wide, err));
+    gs_edge_group_fold_max(g, wide, d->weight);
     return GS_OK;
 }
 
@@ -60,21 +72,20 @@ static gs_status measure_channels(gs_group_data *d, gs_context *cx, gs_error *er
     const gs_edge_group *g = d->group;
     if (!g->site.node || d->options->smoothing == GS_SMOOTHING_NONE) return GS_OK;
     float *wide = gs_calloc((size_t)g->width, sizeof *wide);
-    d->weight = gs_calloc((size_t)g->site.channels, sizeof *d->weight);
+    d->weight = gs_calloc((size_t)g->width, sizeof *d->weight);
     gs_status status = wide && d->weight ? GS_OK : gs_error_nomem(err, (size_t)g->width * sizeof *wide);
     for (int v = 0; v < GS_VIEWS && status == GS_OK; v++) status = view_absmax(d, &d->view[v], wide, err);
-    if (status == GS_OK) status = gs_column_absmax(cx, d->linear, d->count, g->width, wide, err);
-    if (status == GS_OK) gs_edge_group_fold_max(g, wide, d->weight);
+    if (status == GS_OK) status = weight_maxima(d, cx, wide, err);
     gs_free(wide);
     return status;
 }
 
 gs_status gs_group_data_init(gs_group_data *d, gs_context *cx, const gs_edge_group *group, gs_node *const *linear,
                              int count, const gs_observer *observer, const gs_smooth_quant_options *options,
-                             gs_scale_convention convention, gs_dtype compute, gs_error *err) {
+                             const gs_row_rule *rule, gs_error *err) {
     int64_t width = group->width;
     *d = (gs_group_data){.group = group, .linear = linear, .count = count, .observer = observer, .options = options,
-                         .rule = {convention, compute, NULL}};
+                         .rule = *rule};
     if (observer->width != width)
         return GS_FAIL(err, GS_E_FORMAT, "statistics of '%s' are of %lld channels, its linears read %lld",
                        group->edge->name, (long long)observer->width, (long long)width);
@@ -177,8 +188,12 @@ static gs_status smooth_candidate(const gs_group_data *d, const gs_group_view *v
     c->s = gs_calloc((size_t)g->site.channels, sizeof *c->s);
     c->spread = gs_calloc((size_t)g->width, sizeof *c->spread);
     if (!c->s || !c->spread) return gs_error_nomem(err, (size_t)g->width * sizeof *c->s);
-    gs_smooth_scales(g->site.channels, v->act, d->weight, c->alpha, c->s);
-    GS_TRY(gs_smooth_scales_fit(g, d->rule.compute, c->s, err));
+    if (d->rule.compat) {
+        GS_TRY(gs_compat_factors(d->rule.compat, d->rule.compute, g, v->act, d->weight, (double)c->alpha, c->s, err));
+    } else {
+        gs_smooth_scales(g->site.channels, v->act, d->weight, c->alpha, c->s);
+        GS_TRY(gs_smooth_scales_fit(g, d->rule.compute, c->s, err));
+    }
     gs_edge_group_spread(g, c->s, c->spread);
     return GS_OK;
 }
@@ -190,10 +205,12 @@ static gs_status make_candidate(const gs_group_data *d, const gs_group_view *v, 
     if (d->options->refine) GS_TRY(make_importance(d, c, err));
     c->trial = (gs_trial){.scheme = scheme, .smooth = c->spread, .rule = d->rule};
     c->trial.rule.importance = c->importance;
-    if (scheme != GS_SCHEME_W8A8) return GS_OK;
+    if (!gs_scheme_is_static(scheme)) return GS_OK;
     float lo, hi;
     GS_TRY(find_range(d, v, c->spread, &lo, &hi, err));
-    c->trial.act = gs_act_params_from_range(lo, hi, d->options->act_symmetric, d->rule.compute);
+    bool symmetric = d->options->act_symmetric;
+    c->trial.act = d->rule.compat ? gs_compat_act(d->rule.compat, d->rule.compute, lo, hi, symmetric)
+                                  : gs_act_params_from_range(lo, hi, symmetric, d->rule.compute);
     return GS_OK;
 }
 
@@ -264,7 +281,7 @@ typedef struct score {
 static gs_status score_alphas(const search *s, const float *alpha, int n, score *out, gs_error *err) {
     const gs_group_view *v = s->d->view;
     tally t = {.all = 0};
-    if (s->scheme == GS_SCHEME_W8A8 && v[GS_VIEW_FIRST].rows && v[GS_VIEW_SECOND].rows) {
+    if (gs_scheme_is_static(s->scheme) && v[GS_VIEW_FIRST].rows && v[GS_VIEW_SECOND].rows) {
         GS_TRY(judge(s, alpha, n, GS_VIEW_FIRST, GS_VIEW_SECOND, &t, err));
         GS_TRY(judge(s, alpha, n, GS_VIEW_SECOND, GS_VIEW_FIRST, &t, err));
     } else {

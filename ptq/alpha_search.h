@@ -24,7 +24,7 @@
 /* A part of the calibration data. */
 typedef struct gs_group_view {
     const float *min, *max; /* [width] */
-    float *act;             /* [site.channels] absmax, owned; NULL: no smoothing */
+    float *act;             /* [site.channels] absmax, owned; with compat [width]; NULL: no smoothing */
     const float *x;         /* [rows, width] sample rows; NULL without */
     const float *energy;    /* [rows] of what their outputs end up in; 0: unknown */
     int64_t rows;
@@ -39,8 +39,8 @@ typedef struct gs_group_data {
     int count;
     const gs_observer *observer;
     const gs_smooth_quant_options *options;
-    gs_row_rule rule;         /* convention and compute */
-    float *weight;            /* [site.channels] absmax; NULL: no smoothing */
+    gs_row_rule rule;         /* without importance */
+    float *weight;            /* [site.channels] absmax; with compat [width], the tool's maxima; NULL: no smoothing */
     float *x;                 /* [sample rows, width], the first half's rows before the second's; NULL without */
     float *energy;            /* [sample rows] in the same order */
     gs_group_view view[GS_VIEWS];
@@ -48,7 +48,7 @@ typedef struct gs_group_data {
 
 gs_status gs_group_data_init(gs_group_data *d, gs_context *cx, const gs_edge_group *group, gs_node *const *linear,
                              int count, const gs_observer *observer, const gs_smooth_quant_options *options,
-                             gs_scale_convention convention, gs_dtype compute, gs_error *err) GS_NODISCARD;
+                             const gs_row_rule *rule, gs_error *err) GS_NODISCARD;
 void gs_group_data_clear(gs_group_data *d);
 
 /* One way to treat the group, and how good it is. */
@@ -56,7 +56,7 @@ typedef struct gs_group_choice {
     gs_scheme scheme;
     float alpha;        /* NAN: not smoothed */
     float *s, *spread;  /* [site.channels], and [width] spread out; owned; NULL: not smoothed */
-    gs_act_params act;  /* W8A8 */
+    gs_act_params act;  /* static */
     float *importance;  /* [width], owned; NULL unless refined */
     float error;        /* output error; NAN: not measured */
 } gs_group_choice;

@@ -1,7 +1,9 @@
 #include <ptq/linear_batch.h>
 
+#include <base/half.h>
 #include <base/mem.h>
 #include <network/rewrite.h>
+#include <ptq/compat_quant.h>
 #include <ptq/row_quant.h>
 
 #include <math.h>
@@ -15,7 +17,7 @@ enum { ROW_GRAIN = 32 };
 typedef struct pending {
     gs_node *node;
     gs_param *weight; /* owned when the linear is quantized */
-    int64_t rows, cols;
+    int64_t rows, cols, groups; /* groups: scales a row */
     gs_linear_decision decision;
 } pending;
 
@@ -64,14 +66,35 @@ static gs_status new_param(gs_net *net, gs_node *node, gs_role role, gs_dtype dt
     return gs_net_param_new(net, node, role, name, dtype, ndim, shape, NULL, err);
 }
 
+bool gs_linear_decision_from(const gs_ptq_config *config, int64_t in, gs_linear_decision *d) {
+    int64_t group = config->weight_quant_granularity == GS_PER_GROUP ? config->group_size : 0;
+    if (group && in % group) {
+        d->scheme = GS_SCHEME_FLOAT;
+        snprintf(d->reason, sizeof d->reason, "%lld columns are no whole groups of %lld", (long long)in, (long long)group);
+        return false;
+    }
+    d->scheme = gs_ptq_config_scheme(config);
+    d->convention = config->scale_convention;
+    d->scale_dtype = config->scale_dtype;
+    d->group = group;
+    return true;
+}
+
+static bool stores_scales(const gs_linear_decision *d) {
+    return d->compat != GS_COMPAT_MSMODELSLIM_V1 || d->scheme != GS_SCHEME_W8A8;
+}
+
 static gs_status plan_params(gs_net *net, gs_node *node, const pending *p, gs_error *err) {
     const gs_linear_decision *d = &p->decision;
+    gs_dtype scale = d->compat == GS_COMPAT_MSMODELSLIM_V0 ? d->compute : GS_F32;
     GS_TRY(new_param(net, node, GS_ROLE_WEIGHT, GS_I8, 2, p->rows, p->cols, err));
-    GS_TRY(new_param(net, node, GS_ROLE_WEIGHT_SCALE, GS_F32, 2, p->rows, 1, err));
-    GS_TRY(new_param(net, node, GS_ROLE_WEIGHT_OFFSET, GS_F32, 2, p->rows, 1, err));
-    if (d->scheme != GS_SCHEME_W8A8) return GS_OK;
-    GS_TRY(new_param(net, node, GS_ROLE_INPUT_SCALE, GS_F32, 1, 1, 0, err));
-    GS_TRY(new_param(net, node, GS_ROLE_INPUT_OFFSET, GS_F32, 1, 1, 0, err));
+    if (stores_scales(d)) {
+        GS_TRY(new_param(net, node, GS_ROLE_WEIGHT_SCALE, scale, 2, p->rows, p->groups, err));
+        GS_TRY(new_param(net, node, GS_ROLE_WEIGHT_OFFSET, scale, 2, p->rows, p->groups, err));
+    }
+    if (!gs_scheme_is_static(d->scheme)) return GS_OK;
+    GS_TRY(new_param(net, node, GS_ROLE_INPUT_SCALE, scale, 1, 1, 0, err));
+    GS_TRY(new_param(net, node, GS_ROLE_INPUT_OFFSET, scale, 1, 1, 0, err));
     GS_TRY(new_param(net, node, GS_ROLE_QUANT_BIAS, GS_I32, 1, p->rows, 0, err));
     gs_dtype deq = d->compute == GS_BF16 ? GS_F32 : GS_I64;
     return new_param(net, node, GS_ROLE_DEQ_SCALE, deq, 1, p->rows, 0, err);
@@ -81,6 +104,11 @@ gs_status gs_linear_batch_plan(gs_linear_batch *b, gs_net *net, gs_node *node, c
                                gs_error *err) {
     pending p = {.node = node, .decision = *d};
     gs_param_matrix(node->param[GS_ROLE_WEIGHT], &p.rows, &p.cols);
+    int64_t group = d->group ? d->group : p.cols;
+    if (group < 1 || p.cols % group)
+        return GS_FAIL(err, GS_E_INVALID, "'%s': %lld columns are no whole groups of %lld", node->name, (long long)p.cols,
+                       (long long)group);
+    p.groups = p.cols / group;
     GS_TRY(remember(b, &p, err));
     if (d->scheme == GS_SCHEME_FLOAT) return GS_OK;
     gs_attr attr = {.quant = {.scheme = d->scheme, .compute = d->compute}};
@@ -94,7 +122,7 @@ typedef struct quantize_job {
     const pending *p;
     gs_row_rule rule;
     int8_t *q;
-    float *scale;
+    float *scale;        /* [rows, groups] */
     gs_row_stats *stats; /* a block */
     float *scratch;      /* [workers, worker_floats] */
     size_t worker_floats; /* rows, one row of work, and what refinement wants */
@@ -110,7 +138,8 @@ static void note_bad_row(quantize_job *j, int64_t row) {
 
 static bool quantize_row(const quantize_job *j, const float *w, int8_t *q, float *scale, float *work,
                          gs_row_stats *stats) {
-    int64_t cols = j->p->cols;
+    int64_t cols = j->p->cols, groups = j->p->groups;
+    if (groups > 1) return gs_row_quantize_groups(&j->rule, cols, cols / groups, w, q, scale, work, stats);
     if (!j->samples) return gs_row_quantize(&j->rule, cols, w, q, scale, work, stats);
     gs_row_stats before = {0};
     if (!gs_row_quantize(&j->rule, cols, w, q, scale, work, &before)) return false;
@@ -119,18 +148,33 @@ static bool quantize_row(const quantize_job *j, const float *w, int8_t *q, float
     return true;
 }
 
+/* Rows of the float weight; with compat its factors are applied as the tool does. */
+static gs_status read_rows(const pending *p, int64_t row0, int64_t n, float *out) {
+    const gs_linear_decision *d = &p->decision;
+    if (!d->compat) return gs_param_read_f32(p->weight, row0, n, out, NULL);
+    gs_param plain = *p->weight; /* borrows */
+    plain.row_factor = plain.col_factor = NULL;
+    GS_TRY(gs_param_read_f32(&plain, row0, n, out, NULL));
+    for (int64_t r = 0; r < n; r++) {
+        float factor = p->weight->row_factor ? p->weight->row_factor[row0 + r] : 1.0f;
+        float divisor = d->row_divisor ? d->row_divisor[row0 + r] : 0.0f;
+        gs_compat_smooth_row(d->compat, d->compute, p->cols, p->weight->col_factor, factor, divisor, out + r * p->cols);
+    }
+    return GS_OK;
+}
+
 static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     quantize_job *j = ctx;
     int64_t cols = j->p->cols;
     float *rows = j->scratch + (size_t)worker * j->worker_floats;
     float *work = rows + ROW_GRAIN * cols;
     gs_row_stats *stats = &j->stats[begin / ROW_GRAIN];
-    if (gs_param_read_f32(j->p->weight, begin, end - begin, rows, NULL) != GS_OK) {
+    if (read_rows(j->p, begin, end - begin, rows) != GS_OK) {
         note_bad_row(j, begin);
         return;
     }
     for (int64_t r = begin; r < end; r++)
-        if (!quantize_row(j, rows + (r - begin) * cols, j->q + r * cols, &j->scale[r], work, stats)) note_bad_row(j, r);
+        if (!quantize_row(j, rows + (r - begin) * cols, j->q + r * cols, &j->scale[r * j->p->groups], work, stats)) note_bad_row(j, r);
 }
 
 /* Says what is wrong with a row that could not be quantized. */
@@ -144,6 +188,14 @@ static gs_status bad_row(const pending *p, int64_t row, float *scratch, gs_error
                    (long long)row);
 }
 
+/* Values of dtype F32, F16 or BF16, which holds them exactly. */
+static void put_floats(gs_param *p, int64_t n, const float *value) {
+    for (int64_t i = 0; i < n; i++) {
+        if (p->dtype == GS_F32) ((float *)p->data)[i] = value[i];
+        else ((uint16_t *)p->data)[i] = p->dtype == GS_BF16 ? gs_f32_to_bf16(value[i]) : gs_f32_to_f16(value[i]);
+    }
+}
+
 static void put_deq_scale(gs_param *p, int64_t row, float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -151,33 +203,39 @@ static void put_deq_scale(gs_param *p, int64_t row, float value) {
     else ((float *)p->data)[row] = value;
 }
 
+static gs_status row_constants(const pending *p, float scale, float bias, const int8_t *q, int64_t r, float *deq,
+                               int32_t *quant_bias, gs_error *err) {
+    const gs_linear_decision *d = &p->decision;
+    if (d->compat)
+        return gs_compat_constants(d->compat, d->compute, d->act, scale, bias, p->cols, q, p->node->name, r, deq, quant_bias, err);
+    return gs_static_constants(d->act, scale, bias, p->cols, q, p->node->name, r, deq, quant_bias, err);
+}
+
 /* Constants of a static linear, from the codes and scales made before. bias: [rows] or NULL. */
-static gs_status static_constants(const pending *p, const float *bias, gs_error *err) {
+static gs_status static_constants(const pending *p, const float *scale, const float *bias, gs_error *err) {
     gs_param *const *param = p->node->param;
     const int8_t *q = param[GS_ROLE_WEIGHT]->data;
-    const float *scale = param[GS_ROLE_WEIGHT_SCALE]->data;
     int32_t *quant_bias = param[GS_ROLE_QUANT_BIAS]->data;
     for (int64_t r = 0; r < p->rows; r++) {
         float deq;
-        GS_TRY(gs_static_constants(p->decision.act, scale[r], bias ? bias[r] : 0.0f, p->cols, q + r * p->cols,
-                                   p->node->name, r, &deq, &quant_bias[r], err));
+        GS_TRY(row_constants(p, scale[r], bias ? bias[r] : 0.0f, q + r * p->cols, r, &deq, &quant_bias[r], err));
         put_deq_scale(param[GS_ROLE_DEQ_SCALE], r, deq);
     }
     return GS_OK;
 }
 
-static gs_status fill_static(const pending *p, gs_error *err) {
+static gs_status fill_static(const pending *p, const float *scale, gs_error *err) {
     gs_param *const *param = p->node->param;
     float *bias = NULL;
     gs_status status = GS_OK;
-    *(float *)param[GS_ROLE_INPUT_SCALE]->data = p->decision.act.scale;
-    *(float *)param[GS_ROLE_INPUT_OFFSET]->data = p->decision.act.offset;
+    put_floats(param[GS_ROLE_INPUT_SCALE], 1, &p->decision.act.scale);
+    put_floats(param[GS_ROLE_INPUT_OFFSET], 1, &p->decision.act.offset);
     if (param[GS_ROLE_BIAS]) {
         bias = gs_calloc((size_t)p->rows, sizeof *bias);
         if (!bias) return gs_error_nomem(err, (size_t)p->rows * sizeof *bias);
         status = gs_param_read_f32(param[GS_ROLE_BIAS], 0, 1, bias, err);
     }
-    if (status == GS_OK) status = static_constants(p, bias, err);
+    if (status == GS_OK) status = static_constants(p, scale, bias, err);
     gs_free(bias);
     return status;
 }
@@ -209,6 +267,16 @@ static gs_status summarise(const pending *p, gs_comp_algo *algo, const gs_row_st
     return GS_OK;
 }
 
+/* Everything but the codes. scale: [rows, groups]. */
+static gs_status fill(const pending *p, const float *scale, gs_error *err) {
+    gs_param *const *param = p->node->param;
+    if (stores_scales(&p->decision)) {
+        put_floats(param[GS_ROLE_WEIGHT_SCALE], p->rows * p->groups, scale);
+        memset(param[GS_ROLE_WEIGHT_OFFSET]->data, 0, (size_t)gs_param_bytes(param[GS_ROLE_WEIGHT_OFFSET]));
+    }
+    return gs_scheme_is_static(p->decision.scheme) ? fill_static(p, scale, err) : GS_OK;
+}
+
 static gs_status quantize(const pending *p, gs_comp_algo *algo, gs_context *cx, const gs_refine_samples *samples,
                           gs_error *err) {
     gs_param *const *param = p->node->param;
@@ -218,23 +286,25 @@ static gs_status quantize(const pending *p, gs_comp_algo *algo, gs_context *cx, 
     int64_t blocks = (p->rows + ROW_GRAIN - 1) / ROW_GRAIN;
     size_t work = (size_t)p->cols + (samples ? (size_t)samples->rows : 0);
     size_t worker = ROW_GRAIN * (size_t)p->cols + work, scratch = (size_t)gs_team_size(cx->team) * worker;
-    quantize_job j = {.p = p, .q = param[GS_ROLE_WEIGHT]->data, .scale = param[GS_ROLE_WEIGHT_SCALE]->data,
-                      .rule = {d->convention, d->compute, d->importance}, .worker_floats = worker,
-                      .samples = samples, .bad_row = -1};
+    size_t scales = (size_t)p->rows * (size_t)p->groups;
+    quantize_job j = {.p = p, .q = param[GS_ROLE_WEIGHT]->data, .worker_floats = worker, .samples = samples, .bad_row = -1,
+                      .rule = {.convention = d->convention, .compute = d->compute, .importance = d->importance,
+                               .scale_dtype = d->scale_dtype, .compat = d->compat}};
     j.stats = gs_calloc((size_t)blocks, sizeof *j.stats);
     j.scratch = gs_calloc(scratch, sizeof(float));
+    j.scale = gs_calloc(scales, sizeof(float));
     gs_status status = GS_OK;
-    if (!j.stats || !j.scratch) {
-        status = gs_error_nomem(err, scratch * sizeof(float));
+    if (!j.stats || !j.scratch || !j.scale) {
+        status = gs_error_nomem(err, (scratch + scales) * sizeof(float));
     } else {
-        memset(param[GS_ROLE_WEIGHT_OFFSET]->data, 0, (size_t)gs_param_bytes(param[GS_ROLE_WEIGHT_OFFSET]));
         gs_team_for(cx->team, p->rows, ROW_GRAIN, quantize_rows, &j);
         if (j.bad_row >= 0) status = bad_row(p, j.bad_row, j.scratch, err);
-        if (status == GS_OK && d->scheme == GS_SCHEME_W8A8) status = fill_static(p, err);
+        if (status == GS_OK) status = fill(p, j.scale, err);
         if (status == GS_OK) status = summarise(p, algo, j.stats, blocks, err);
     }
     gs_free(j.stats);
     gs_free(j.scratch);
+    gs_free(j.scale);
     if (algo->drop && p->weight->source) algo->drop(algo->drop_ctx, p->weight->source);
     return status;
 }

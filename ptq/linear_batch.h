@@ -3,12 +3,14 @@
  *
  * Params of a quantized linear, named "<node>.<role>" (ascend-bundles.md 3.4):
  *     weight        I8  [out, in]   all schemes
- *     weight_scale  F32 [out, 1]    all
- *     weight_offset F32 [out, 1]    all; zeros
- *     input_scale, input_offset F32 [1]   W8A8
- *     quant_bias    I32 [out]             W8A8
- *     deq_scale     [out]                 W8A8: F32 for bf16 consumers, else I64 with the f32's bits
+ *     weight_scale  F32 [out, 1]    all; [out, in / group] where scales are by groups
+ *     weight_offset as weight_scale, zeros
+ *     input_scale, input_offset F32 [1]   static: W8A8 and W8A8_MIX
+ *     quant_bias    I32 [out]             static
+ *     deq_scale     [out]                 static: F32 for bf16 consumers, else I64 with the f32's bits
  * A bias moves over. Rows are quantized as row_quant.h states, by blocks of rows over the team.
+ * With `compat` (compat_quant.h): V0's scales and offsets are of the dtype `compute`, and V1's W8A8 stores neither
+ * weight_scale nor weight_offset.
  */
 #ifndef GS_PTQ_LINEAR_BATCH_H
 #define GS_PTQ_LINEAR_BATCH_H
@@ -22,8 +24,11 @@
 typedef struct gs_linear_decision {
     gs_scheme scheme;            /* FLOAT: it stays, for `reason` */
     gs_scale_convention convention;
-    gs_dtype compute;
-    gs_act_params act;           /* W8A8 */
+    gs_dtype compute, scale_dtype; /* as in gs_ptq_config */
+    int64_t group;               /* columns that share a weight scale, a divisor of in; 0: all of them */
+    gs_compat compat;            /* then the weight's factors are applied in the tool's order and dtype */
+    const float *row_divisor;    /* [out] for a tool that divides rows by factors; borrowed until convert. NULL: none */
+    gs_act_params act;           /* static */
     /* E[x_j^2] of the inputs, as the quantized linear will read them, to choose row scales by output error
      * (row_quant.h); borrowed until convert. NULL: plain rows */
     const float *importance;     /* [in] */
@@ -33,6 +38,10 @@ typedef struct gs_linear_decision {
     bool fallback;               /* treated otherwise than asked, for `reason` */
     char reason[64];             /* "" when there is nothing to say */
 } gs_linear_decision;
+
+/* Whether a config's groups fit a linear of `in` columns; false: *d is made FLOAT with the reason, else the members of *d
+ * that the config settles are set. */
+bool gs_linear_decision_from(const gs_ptq_config *config, int64_t in, gs_linear_decision *d);
 
 typedef struct gs_linear_batch gs_linear_batch;
 

@@ -14,6 +14,7 @@ gs_ptq_config gs_ptq_config_w8a16(void) {
         .kvcache_quant_granularity = GS_PER_CHANNEL,
         .scale_convention = GS_SCALE_ASCEND,
         .compute = GS_F16,
+        .scale_dtype = GS_DTYPE_NONE,
     };
 }
 
@@ -27,6 +28,7 @@ gs_ptq_config gs_ptq_config_w8a8(bool per_token) {
 gs_scheme gs_ptq_config_scheme(const gs_ptq_config *c) {
     if (c->weight_quant_dtype == GS_QUANT_NONE) return GS_SCHEME_FLOAT;
     if (c->act_quant_dtype == GS_QUANT_NONE) return GS_SCHEME_W8A16;
+    if (c->mixed) return GS_SCHEME_W8A8_MIX;
     return c->act_quant_granularity == GS_PER_TOKEN ? GS_SCHEME_W8A8_DYNAMIC : GS_SCHEME_W8A8;
 }
 
@@ -47,7 +49,10 @@ static gs_status refuse(const gs_ptq_config *c, const char *rule, gs_error *err)
 static gs_status check_group(const gs_ptq_config *c, gs_error *err) {
     bool grouped = c->weight_quant_granularity == GS_PER_GROUP;
     if (!grouped && c->group_size != 0) return refuse(c, "a group size needs per-group weights", err);
-    if (grouped && c->group_size != 64 && c->group_size != 128 && c->group_size != 256)
+    if (!grouped) return GS_OK;
+    bool any = c->weight_quant_dtype == GS_QUANT_INT8 && c->act_quant_dtype == GS_QUANT_NONE;
+    if (any && c->group_size < 1) return refuse(c, "per-group weights need a group size", err);
+    if (!any && c->group_size != 64 && c->group_size != 128 && c->group_size != 256)
         return refuse(c, "per-group weights need a group size of 64, 128 or 256", err);
     return GS_OK;
 }
@@ -106,6 +111,8 @@ static gs_status check_one(const gs_ptq_config *c, gs_error *err) {
     GS_TRY(check_granularity(c, err));
     if (c->compute != GS_F16 && c->compute != GS_BF16 && c->compute != GS_F32)
         return refuse(c, "the compute dtype is float16, bfloat16 or float32", err);
+    if (c->mixed && (c->act_quant_dtype != GS_QUANT_INT8 || c->act_quant_granularity != GS_PER_TENSOR))
+        return refuse(c, "a mix of static and per-token activations needs int8 activations per tensor", err);
     if (c->act_quant_dtype == GS_QUANT_INT4 || c->kvcache_quant_dtype == GS_QUANT_INT4)
         return refuse(c, "activations and the KV cache are int8 or float", err);
     if (c->desc_act && c->precision_recovery != GS_RECOVERY_GPTQ)
@@ -146,15 +153,20 @@ static const char *missing(const gs_ptq_config *c) {
     static const char *const suppression[] = {
         [GS_OUTLIERS_AWQ] = "AWQ", [GS_OUTLIERS_OSP] = "outlier suppression plus", [GS_OUTLIERS_OSL] = "outlier suppression lite"};
     if (c->weight_quant_dtype == GS_QUANT_INT4) return "quantization to int4";
-    if (c->kvcache_quant_dtype != GS_QUANT_NONE) return "quantization of the KV cache";
+    if (c->kvcache_quant_dtype != GS_QUANT_NONE && c->kvcache_quant_granularity != GS_PER_CHANNEL)
+        return "quantization of the KV cache per token";
     if (c->precision_recovery == GS_RECOVERY_GPTQ) return "GPTQ";
-    if (c->weight_quant_granularity == GS_PER_GROUP) return "quantization by groups";
     return (size_t)c->outliers_suppression < GS_COUNTOF(suppression) ? suppression[c->outliers_suppression] : "this";
 }
 
 gs_status gs_ptq_config_check_done(const gs_ptq_config *c, gs_error *err) {
     const char *what = missing(c);
-    for (size_t i = 0; i < c->layer_policy_count && !what; i++)
-        if (c->layer_policies[i].config) what = missing(c->layer_policies[i].config);
+    for (size_t i = 0; i < c->layer_policy_count && !what; i++) {
+        const gs_ptq_config *policy = c->layer_policies[i].config;
+        if (!policy) continue;
+        what = missing(policy);
+        if (!what && policy->kvcache_quant_dtype != GS_QUANT_NONE && c->kvcache_quant_dtype == GS_QUANT_NONE)
+            what = "a KV cache in int8 for some layers alone";
+    }
     return what ? GS_FAIL(err, GS_E_INVALID, "%s: %s is not implemented", gs_ptq_config_tag(c), what) : GS_OK;
 }

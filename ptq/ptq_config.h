@@ -20,6 +20,10 @@ typedef enum gs_granularity {
 /* scale of a symmetric int8 weight row with m = max|w|:
  * ASCEND m/127 (what msModelSlim writes), GOLDENSTICK 2m/255. */
 typedef enum gs_scale_convention { GS_SCALE_ASCEND, GS_SCALE_GOLDENSTICK } gs_scale_convention;
+/* Whose arithmetic is imitated, step by step in the model's dtype (compat_quant.h); NONE: ours. */
+typedef enum gs_compat {
+    GS_COMPAT_NONE, GS_COMPAT_MSMODELSLIM_V1, GS_COMPAT_MSMODELSLIM_V0, GS_COMPAT_GOLDENSTICK
+} gs_compat;
 
 typedef struct gs_ptq_config gs_ptq_config;
 
@@ -41,12 +45,19 @@ struct gs_ptq_config {
     gs_outliers outliers_suppression;
     gs_recovery precision_recovery;
     gs_granularity weight_quant_granularity, act_quant_granularity, kvcache_quant_granularity;
-    int64_t group_size; /* 0, or 64 | 128 | 256 with PER_GROUP weights only */
+    /* 0, or with PER_GROUP weights only the columns that share a scale: 64 | 128 | 256; int8 weights with float
+     * activations take any, because formats have their own */
+    int64_t group_size;
+    bool mixed; /* with per-tensor int8 activations: W8A8_MIX, whose prefill is per token */
     bool desc_act;      /* GPTQ option */
     const gs_layer_policy *layer_policies;
     size_t layer_policy_count;
     gs_scale_convention scale_convention;
     gs_dtype compute;   /* dtype the bundle is for: F16, BF16 or F32 */
+    gs_dtype scale_dtype; /* F16: the format stores weight scales so, whatever `compute` is; any other: as `compute` */
+    /* calibration showed keys at every position the model has: an int8 cache needs no room for further rotation */
+    bool every_position_seen;
+    gs_compat compat;   /* of the net's config alone */
 };
 
 /* int8 weights per channel, no activations: W8A16; blacklist {"lm_head"}; backend ASCEND. */
@@ -57,8 +68,10 @@ gs_status gs_ptq_config_check(const gs_ptq_config *c, gs_error *err) GS_NODISCAR
 gs_status gs_ptq_config_check_done(const gs_ptq_config *c, gs_error *err) GS_NODISCARD;
 /* int8 weights and activations, per tensor (W8A8) or per token (W8A8_DYNAMIC). */
 gs_ptq_config gs_ptq_config_w8a8(bool per_token);
-/* What a linear becomes under this config: FLOAT, W8A16, W8A8 or W8A8_DYNAMIC. */
+/* What a linear becomes under this config: FLOAT, W8A16, W8A8, W8A8_DYNAMIC or W8A8_MIX. */
 gs_scheme gs_ptq_config_scheme(const gs_ptq_config *c);
+/* Activations have one scale that is stored (W8A8, W8A8_MIX). */
+static inline bool gs_scheme_is_static(gs_scheme s) { return s == GS_SCHEME_W8A8 || s == GS_SCHEME_W8A8_MIX; }
 /* "A16W8", "A8W8", "A16W4", "C8" ...: Golden Stick's tag. Static text. */
 const char *gs_ptq_config_tag(const gs_ptq_config *c);
 

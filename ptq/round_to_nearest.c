@@ -18,8 +18,10 @@ static gs_status apply_linear(rtn *a, gs_net *net, gs_node *node, gs_error *err)
     gs_linear_decision d = {.compute = a->config->compute, .alpha = NAN, .output_error = NAN};
     GS_TRY(gs_layer_rules_find(a->rules, node->name, &c, d.reason, err));
     if (c) {
-        d.scheme = gs_ptq_config_scheme(c);
-        d.convention = c->scale_convention;
+        int64_t rows, cols;
+        gs_param_matrix(node->param[GS_ROLE_WEIGHT], &rows, &cols);
+        gs_linear_decision_from(c, cols, &d);
+        d.compat = a->config->compat;
     }
     return gs_linear_batch_plan(a->batch, net, node, &d, err);
 }

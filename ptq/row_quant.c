@@ -2,22 +2,21 @@
 
 #include <kernels/kernels.h>
 #include <ptq/act_quant.h>
+#include <ptq/compat_quant.h>
 
 #include <math.h>
 
-/* f16 holds normal scales within 2^-11, which moves no code by more than 1/16: they are left alone. */
-static float round_to(gs_dtype compute, float s) {
-    if (compute == GS_BF16 || (compute == GS_F16 && s < 0x1p-14f)) return gs_round_scale(compute, s);
-    return s;
-}
-
-float gs_row_scale(gs_scale_convention convention, gs_dtype compute, float m) {
+float gs_row_scale(gs_scale_convention convention, gs_dtype stored, float m) {
     if (convention == GS_SCALE_GOLDENSTICK) {
-        float s = round_to(compute, (float)(((double)m + (double)m) / 255.0));
+        float s = gs_round_scale(stored, (float)(((double)m + (double)m) / 255.0));
         return s > 0 ? s : 1.0f;
     }
-    float s = round_to(compute, m / 127.0f);
+    float s = gs_round_scale(stored, m / 127.0f);
     return s > 0x1p-23f ? s : 0x1p-23f;
+}
+
+static float row_scale(const gs_row_rule *rule, float m) {
+    return gs_row_scale(rule->convention, rule->scale_dtype == GS_F16 ? GS_F16 : rule->compute, m);
 }
 
 /* Error statistics of a row, in element order so that they do not depend on anything else. */
@@ -55,10 +54,10 @@ static double output_error(const gs_kernels *k, int64_t n, const float *w, const
 static float best_scale(const gs_row_rule *rule, const gs_kernels *k, int64_t n, const float *w, float m,
                         int8_t *q, float *back) {
     enum { STEPS = 40, PER_UNIT = 200 };
-    float best = gs_row_scale(rule->convention, rule->compute, m);
+    float best = row_scale(rule, m);
     double least = output_error(k, n, w, rule->importance, best, q, back);
     for (int i = 1; i <= STEPS && m > 0; i++) {
-        float s = gs_row_scale(rule->convention, rule->compute, m * ((float)(PER_UNIT - i) / PER_UNIT));
+        float s = row_scale(rule, m * ((float)(PER_UNIT - i) / PER_UNIT));
         double error = output_error(k, n, w, rule->importance, s, q, back);
         if (error < least) {
             least = error;
@@ -72,12 +71,28 @@ bool gs_row_quantize(const gs_row_rule *rule, int64_t n, const float *w, int8_t 
                      float *scratch, gs_row_stats *stats) {
     const gs_kernels *k = gs_kernels_get();
     float m = k->absmax_f32(n, w);
+    float s;
     if (!isfinite(m)) return false;
-    float s = rule->importance ? best_scale(rule, k, n, w, m, q, scratch)
-                               : gs_row_scale(rule->convention, rule->compute, m);
-    k->quantize_s8(n, w, s, q);
+    if (rule->compat) {
+        if (!gs_compat_row(rule->compat, rule->compute, n, w, q, &s)) return false;
+    } else {
+        s = rule->importance ? best_scale(rule, k, n, w, m, q, scratch) : row_scale(rule, m);
+        if (!isfinite(s)) return false;
+        k->quantize_s8(n, w, s, q);
+    }
     gs_row_measure(n, w, q, s, scratch, stats);
     *scale = s;
+    return true;
+}
+
+bool gs_row_quantize_groups(const gs_row_rule *rule, int64_t n, int64_t g, const float *w, int8_t *q, float *scale,
+                            float *scratch, gs_row_stats *stats) {
+    gs_row_stats row = {0};
+    for (int64_t i = 0; i < n; i += g)
+        if (!gs_row_quantize(rule, g, w + i, q + i, &scale[i / g], scratch, &row)) return false;
+    row.zero_rows = row.zero_rows == row.rows;
+    row.rows = 1;
+    gs_row_stats_merge(stats, &row);
     return true;
 }
 

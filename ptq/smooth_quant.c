@@ -4,6 +4,7 @@
 #include <base/mem.h>
 #include <kernels/kernels.h>
 #include <ptq/alpha_search.h>
+#include <ptq/compat_smooth.h>
 #include <ptq/edge_group.h>
 #include <ptq/linear_batch.h>
 
@@ -173,9 +174,9 @@ static gs_status decide_group(smooth_quant *a, gs_context *cx, const gs_edge_gro
     gs_status status = wanted(a, g, linear, &count, &config, err);
     if (status == GS_OK && count > 0) {
         GS_TRY_GOTO(status, done, a->source(a->source_ctx, g->edge->name, &observer, err));
-        GS_TRY_GOTO(status, done,
-                    gs_group_data_init(&data, cx, g, linear, count, &observer, &a->options,
-                                       config->scale_convention, a->config->compute, err));
+        gs_row_rule rule = {.convention = config->scale_convention, .compute = a->config->compute,
+                            .scale_dtype = a->config->scale_dtype, .compat = a->config->compat};
+        GS_TRY_GOTO(status, done, gs_group_data_init(&data, cx, g, linear, count, &observer, &a->options, &rule, err));
         GS_TRY_GOTO(status, done, decide_data(a, cx, &data, gs_ptq_config_scheme(config), &d, err));
         status = add_decision(a, g->edge->name, &d, err);
     }
@@ -188,36 +189,77 @@ done:
     return status;
 }
 
+static bool on_rows(const gs_edge_group *g) { return g->site.node && g->site.node->op == GS_OP_LINEAR; }
+
+/* msModelSlim V1 gives rows of linears their factors first, and the maxima of a norm's readers see them: so that they do
+ * here, those linears have the factors while the segment is decided. */
+static gs_status decide_groups(smooth_quant *a, gs_context *cx, const gs_edge_groups *groups, float **lent, gs_error *err) {
+    bool first = a->config->compat == GS_COMPAT_MSMODELSLIM_V1;
+    for (int i = 0; i < groups->count; i++) {
+        const gs_edge_group *g = &groups->group[i];
+        if (first && !on_rows(g)) continue;
+        GS_TRY(decide_group(a, cx, g, err));
+        const decision *d = find_decision(a, g->edge->name);
+        gs_param *w = g->site.node ? g->site.node->param[GS_ROLE_WEIGHT] : NULL;
+        if (!first || !d || !taken(d)->s || w->row_factor) continue;
+        lent[i] = w->row_factor = gs_calloc((size_t)g->site.channels, sizeof(float));
+        if (!lent[i]) return gs_error_nomem(err, (size_t)g->site.channels * sizeof(float));
+        for (int64_t c = 0; c < g->site.channels; c++) lent[i][c] = 1.0f / taken(d)->s[c];
+    }
+    for (int i = 0; i < groups->count && first; i++)
+        if (!on_rows(&groups->group[i])) GS_TRY(decide_group(a, cx, &groups->group[i], err));
+    return GS_OK;
+}
+
 static gs_status decide(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_error *err) {
     gs_edge_groups groups;
     GS_TRY(gs_edge_groups_find(net, &groups, err));
-    gs_status status = GS_OK;
-    for (int i = 0; i < groups.count && status == GS_OK; i++)
-        status = decide_group((smooth_quant *)algo, cx, &groups.group[i], err);
+    float **lent = gs_calloc((size_t)groups.count + 1, sizeof(float *));
+    gs_status status = lent ? decide_groups((smooth_quant *)algo, cx, &groups, lent, err)
+                            : gs_error_nomem(err, (size_t)groups.count * sizeof(float *));
+    for (int i = 0; lent && i < groups.count; i++) {
+        if (!lent[i]) continue;
+        groups.group[i].site.node->param[GS_ROLE_WEIGHT]->row_factor = NULL;
+        gs_free(lent[i]);
+    }
+    gs_free(lent);
     gs_edge_groups_clear(&groups);
     return status;
 }
 
 /* ---- applying them ---- */
 
-static gs_status fold_groups(const smooth_quant *a, const gs_edge_groups *groups, gs_error *err) {
+static gs_status fold_groups(const smooth_quant *a, gs_compat tool, gs_net *net, const gs_edge_groups *groups, gs_error *err) {
     for (int i = 0; i < groups->count; i++) {
-        const decision *d = find_decision(a, groups->group[i].edge->name);
-        if (d && taken(d)->s) GS_TRY(gs_edge_group_smooth(&groups->group[i], taken(d)->s, err));
+        const gs_edge_group *g = &groups->group[i];
+        const decision *d = find_decision(a, g->edge->name);
+        if (!d || !taken(d)->s) continue;
+        GS_TRY(tool ? gs_compat_fold(tool, a->config->compute, net, g, taken(d)->s, err)
+                    : gs_edge_group_smooth(g, taken(d)->s, err));
     }
     return GS_OK;
+}
+
+/* The factors that the rows of a linear are divided by; NULL: none. */
+static const float *divisor_of(const smooth_quant *a, const gs_edge_groups *groups, const gs_node *linear) {
+    for (int i = 0; i < groups->count; i++) {
+        const decision *d = groups->group[i].site.node == linear ? find_decision(a, groups->group[i].edge->name) : NULL;
+        if (d) return taken(d)->s;
+    }
+    return NULL;
 }
 
 gs_status gs_smooth_quant_fold(gs_comp_algo *algo, gs_net *net, gs_error *err) {
     gs_edge_groups groups;
     GS_TRY(gs_edge_groups_find(net, &groups, err));
-    gs_status status = fold_groups((smooth_quant *)algo, &groups, err);
+    gs_status status = fold_groups((smooth_quant *)algo, GS_COMPAT_NONE, net, &groups, err);
     gs_edge_groups_clear(&groups);
     return status;
 }
 
-static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_group *g, const decision *d, gs_node *node,
-                             gs_error *err) {
+static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_groups *groups, const gs_edge_group *g,
+                             gs_node *node, gs_error *err) {
+    const decision *d = find_decision(a, g->edge->name);
     const gs_ptq_config *c;
     gs_linear_decision l = {.compute = a->config->compute, .alpha = NAN, .output_error = NAN};
     GS_TRY(gs_layer_rules_find(a->rules, node->name, &c, l.reason, err));
@@ -230,6 +272,9 @@ static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_group *
     const gs_group_choice *choice = taken(d);
     l.scheme = choice->scheme;
     l.convention = c->scale_convention;
+    l.scale_dtype = a->config->scale_dtype;
+    l.compat = a->config->compat;
+    if (l.compat == GS_COMPAT_MSMODELSLIM_V0) l.row_divisor = divisor_of(a, groups, node);
     l.act = choice->act;
     l.alpha = choice->alpha;
     l.output_error = choice->error;
@@ -251,11 +296,11 @@ static gs_status apply(gs_comp_algo *algo, gs_net *net, gs_error *err) {
     gs_edge_groups groups;
     gs_linear_batch_reset(a->batch);
     GS_TRY(gs_edge_groups_find(net, &groups, err));
-    gs_status status = fold_groups(a, &groups, err);
+    gs_status status = fold_groups(a, a->config->compat, net, &groups, err);
     for (int i = 0; i < groups.count && status == GS_OK; i++) {
         const gs_edge_group *g = &groups.group[i];
         for (int k = 0; k < g->count && status == GS_OK; k++)
-            status = plan_linear(a, net, g, find_decision(a, g->edge->name), g->linear[k], err);
+            status = plan_linear(a, net, &groups, g, g->linear[k], err);
     }
     gs_edge_groups_clear(&groups);
     return status;
@@ -314,15 +359,26 @@ static bool contradicts(const gs_ptq_config *c, const gs_smooth_quant_options *o
     return (c->outliers_suppression == GS_OUTLIERS_SMOOTH) != (o->smoothing != GS_SMOOTHING_NONE);
 }
 
+static gs_status refuse_groups(const gs_ptq_config *c, gs_error *err) {
+    if (c->weight_quant_granularity != GS_PER_GROUP) return GS_OK;
+    return GS_FAIL(err, GS_E_INVALID, "scales by groups of columns are made without data: neither refinement nor int8 "
+                   "activations go with them");
+}
+
 static gs_status check_config(const gs_ptq_config *c, const gs_smooth_quant_options *o, gs_error *err) {
     GS_TRY(gs_ptq_config_check(c, err));
     GS_TRY(gs_ptq_config_check_done(c, err));
     if (c->weight_quant_dtype == GS_QUANT_NONE)
         return GS_FAIL(err, GS_E_INVALID, "SmoothQuant quantizes weights to int8 per channel, not %s",
                        gs_ptq_config_tag(c));
+    GS_TRY(refuse_groups(c, err));
+    if (c->compat && (o->smoothing == GS_SMOOTHING_AUTO || o->refine || o->range != GS_RANGE_MINMAX ||
+                      o->fallback == GS_FALLBACK_AUTO))
+        return GS_FAIL(err, GS_E_INVALID, "imitating another tool leaves nothing to search, to refine or to clip");
     if (contradicts(c, o)) return GS_FAIL(err, GS_E_INVALID, "outliers_suppression and alpha contradict each other");
     for (size_t i = 0; i < c->layer_policy_count; i++) {
         const gs_ptq_config *policy = c->layer_policies[i].config;
+        if (policy) GS_TRY(refuse_groups(policy, err));
         /* float activations are never smoothed */
         if (policy && policy->act_quant_dtype != GS_QUANT_NONE && contradicts(policy, o))
             return GS_FAIL(err, GS_E_INVALID, "outliers_suppression of policy '%s' and alpha contradict each other",

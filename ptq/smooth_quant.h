@@ -7,7 +7,7 @@
  *   1. the factors s: none, those of a given alpha, or those of the alpha with the least objective
  *      (alpha_search.h) over sample rows: first a grid, then a finer one around the best; alpha 0 and 1 are the ends, and
  *      "no smoothing" is a candidate too. Where nothing can carry the factors the group is left unsmoothed, with the reason.
- *   2. the activation scale (act_quant.h) of x / s, W8A8 only: from the extremes of its channels, or clipped by a
+ *   2. the activation scale (act_quant.h) of x / s, W8A8 and W8A8_MIX only: from the extremes of its channels, or clipped by a
  *      percentile or by least mean square error over the sample rows;
  *   3. with fallback: whether the group stays with its scheme. A group whose output error (alpha_search.h) exceeds
  *      the threshold is to get the first permitted scheme, in the order W8A8_DYNAMIC, W8A16, FLOAT, that meets it.
@@ -45,12 +45,14 @@ typedef struct gs_smooth_quant_options {
  * decide, and with `refine` again in convert. */
 typedef gs_status gs_observer_source(void *ctx, const char *edge, gs_observer *out, gs_error *err);
 
-/* config, the lists and ctx are borrowed for the algorithm's life. GS_E_INVALID for settings that contradict. */
+/* config, the lists and ctx are borrowed for the algorithm's life. GS_E_INVALID for settings that contradict,
+ * for scales by groups, and with config->compat for whatever the tools do not do: searches, refinement, clipping. */
 gs_status gs_smooth_quant_create(const gs_ptq_config *config, const gs_smooth_quant_options *options,
                                  gs_observer_source *source, void *source_ctx, gs_comp_algo **out,
                                  gs_error *err) GS_NODISCARD;
 
-/* Folds the decided factors into a float segment and leaves it float: the net whose function must be the same. */
+/* Folds the decided factors into a float segment and leaves it float: the net whose function must be the same. In f32
+ * whatever config->compat says. */
 gs_status gs_smooth_quant_fold(gs_comp_algo *algo, gs_net *net, gs_error *err) GS_NODISCARD;
 
 #endif

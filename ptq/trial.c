@@ -54,7 +54,7 @@ static void quantize_input(void *ctx, int64_t begin, int64_t end, int worker) {
         const float *x = j->p->set->x + r * k;
         for (int64_t c = 0; c < k; c++) row[c] = j->trial->smooth ? x[c] / j->trial->smooth[c] : x[c];
         int8_t *codes = j->out->codes + r * k;
-        if (j->trial->scheme == GS_SCHEME_W8A8) {
+        if (gs_scheme_is_static(j->trial->scheme)) {
             float reciprocal = gs_round_to(j->trial->rule.compute, 1.0f / j->trial->act.scale);
             kernels->quantize_affine_s8(k, row, reciprocal, j->trial->act.offset, codes);
             continue;
@@ -115,7 +115,7 @@ static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
             atomic_store(&p->failed, 1);
         if (j->trial->scheme == GS_SCHEME_W8A16) {
             p->kernels->dequantize_s8(k, p->codes + r * k, p->scale[r], 0.0f, p->plain + r * k);
-        } else if (j->trial->scheme == GS_SCHEME_W8A8) {
+        } else if (gs_scheme_is_static(j->trial->scheme)) {
             float deq;
             if (gs_static_constants(j->trial->act, p->scale[r], 0.0f, k, p->codes + r * k, "", r, &deq, &p->bias[r],
                                     NULL) != GS_OK) {

@@ -16,7 +16,7 @@
 #include <ptq/row_quant.h>
 
 typedef struct gs_trial {
-    gs_scheme scheme;    /* W8A16, W8A8 or W8A8_DYNAMIC */
+    gs_scheme scheme;    /* W8A16, W8A8, W8A8_DYNAMIC, or W8A8_MIX: as W8A8, its decoding half */
     const float *smooth; /* [k] factors on the columns of the weights and 1/factors on x, or NULL; W8A16: NULL */
     gs_act_params act;   /* W8A8 */
     gs_row_rule rule;    /* its importance is of x / smooth */

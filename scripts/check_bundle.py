@@ -16,7 +16,7 @@ with the source's cast; of a bundle that was smoothed (--smoothed) only what smo
 
 The formulas, for one row w of a weight as float32 and the bundle's torch_dtype T:
     scale = max|w| / 127                        one float32 division
-    T bfloat16: scale rounded to bfloat16; T float16: scale rounded up to float16 if below 2^-14
+    T bfloat16 or float16: scale rounded to T, half to even; but in float16 up where it is below 2^-14
     scale = max(scale, 2^-23)
     q     = clip(rint(w / scale), -128, 127)    one float32 division, half to even
 and of a static linear with input_scale s, input_offset o (float32, values of T) and bias b:
@@ -310,8 +310,7 @@ def check_weight_scale(tensors, prefix, dtype):
     check(not tensors.array(prefix + ".weight_offset").any(), f"{prefix}.weight_offset is not zero")
     check(finite_positive(scale) and finite_positive(cast(scale, dtype)),
           f"{prefix}.weight_scale is not positive and finite in {dtype}")
-    if dtype == "BF16":
-        check(same_bits(scale, cast(scale, dtype)), f"{prefix}.weight_scale changes when it is loaded as bfloat16")
+    check(same_bits(scale, cast(scale, dtype)), f"{prefix}.weight_scale changes when it is loaded as {dtype}")
 
 
 def check_static_input(tensors, prefix, dtype):
@@ -391,7 +390,7 @@ def quantize_rows(w, dtype):
     elif dtype == "F16":
         # the last bit of a float16 subnormal is 2^-24
         scale = np.where(scale < np.float32(2.0 ** -14),
-                         np.ceil(scale * np.float32(2.0 ** 24)) * np.float32(2.0 ** -24), scale)
+                         np.ceil(scale * np.float32(2.0 ** 24)) * np.float32(2.0 ** -24), cast(scale, "F16"))
     scale = np.maximum(scale, MIN_SCALE)
     return np.clip(np.rint(w / scale), -128, 127).astype(np.int8), scale
 

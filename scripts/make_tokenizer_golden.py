@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/tokenizers.json: small random tokenizers and the ids that Hugging
-Face's `tokenizers` gives for random texts. Needs `pip install tokenizers` (0.23.3 wrote the
+"""Writes tests/golden/tokenizers.json: small random tokenizers, then a few with what parity of whole vocabularies
+has found, and the ids that Hugging Face's `tokenizers` gives for random texts. Needs `pip install tokenizers` (0.23.3 wrote the
 file in the tree).
 
     make_tokenizer_golden.py OUT [--count N] [--seed S]
@@ -145,6 +145,46 @@ class Maker:
         return {"tokenizer": made, "special": special, "cases": cases}
 
 
+# Characters whose kind differs between versions of Unicode, and what stands beside them.
+NEWER = ["a", " ", "!", "1", "\U0001fa89", "\U00010d40", "\U00010d4a", "\u1c89", "\u2e43", "\u166d", "\u0897", "\U0002ebf0"]
+COMPOSED = ["a", "\u0301", "\u0316", "\u1df6", "\u1abf", "\u0897", "\U00011935", "\U00011930", "\u32ff", "\uac00", "\u11a8", "\u00c5"]
+BLANKS = ["a", "b", " ", "\t", "\n", "\u2581", "\u65e5", "x", "<s>"]
+
+
+class Fixed(Maker):
+    """Differences that comparing whole vocabularies has shown. All pairs of the atoms merge, so that each cut shows."""
+
+    def one(self, atoms, normalizer, pre_tokenizer, without="", bare=False):
+        chars = sorted(set("".join(atoms)) | {"\u2581"})
+        merges = [[a, b] for a in chars for b in chars if b == "\u2581" or self.chance(0.5)]
+        if without:  # as in real vocabularies with byte fallback, few merges join a blank to what is before it
+            chars = [c for c in chars if c not in without]
+            merges = [m for m in merges if set(m) <= set(chars) and (m[0] in ("\t", "\u2581") or m[1] != "\u2581")]
+            chars += [] if bare else [f"<0x{b:02X}>" for b in range(256)]
+        pieces = ["<unk>", *chars, *("".join(m) for m in merges)]
+        made = {"version": "1.0", "added_tokens": [],
+                "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": None, "decoder": None,
+                "model": {"type": "BPE", "unk_token": None if bare else "<unk>", "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
+                          "vocab": {p: i for i, p in enumerate(dict.fromkeys(pieces))}, "merges": merges}}
+        reader = Tokenizer.from_str(json.dumps(made))
+        texts = ["".join(self.r.choice(atoms) for _ in range(self.r.randint(2, 24))) for _ in range(12)]
+        return {"tokenizer": made, "special": False, "cases": [[t, reader.encode(t, add_special_tokens=False).ids] for t in texts]}
+
+    def records(self):
+        split = {"type": "Split", "behavior": "Isolated", "invert": False}
+        yield self.one(NEWER, None, split | {"pattern": {"Regex": r"[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|\p{N}{1,3}"}})
+        yield self.one(NEWER, None, split | {"pattern": {"Regex": r"\w+|\P{N}"}})
+        yield self.one(NEWER, None, split | {"pattern": {"Regex": r"\p{Han}|\P{C}+"}})
+        yield self.one(NEWER, {"type": "Lowercase"}, {"type": "Digits", "individual_digits": False})
+        yield self.one(NEWER, None, {"type": "Punctuation", "behavior": "Contiguous"})
+        for form in ("NFC", "NFD", "NFKC", "NFKD"):
+            yield self.one(COMPOSED, {"type": form}, None)
+        blank = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+        yield self.one(BLANKS, {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"}, blank]}, None, without="x")
+        yield self.one(BLANKS, blank, None, without="\u65e5")
+        yield self.one(BLANKS, blank, None, without="x\u65e5", bare=True)  # those characters vanish
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
@@ -152,8 +192,9 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     maker = Maker(args.seed)
+    records = [maker.record() for _ in range(args.count)] + list(Fixed(args.seed).records())
     with open(args.out, "w", encoding="ascii") as f:
-        f.write("[\n" + ",\n".join(json.dumps(maker.record(), separators=(",", ":")) for _ in range(args.count)) + "\n]\n")
+        f.write("[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in records) + "\n]\n")
 
 
 if __name__ == "__main__":

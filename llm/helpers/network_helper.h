@@ -24,12 +24,14 @@ typedef struct gs_network_helper {
         const char *input_norm, *q, *k, *v, *o, *post_norm, *gate, *up, *down;
     } name;
     const char *redundant[4];       /* tensor-name endings that carry no parameter */
+    /* q, k and v have a bias and o has none, which no key of config.json says; false: attention_bias decides for all. */
+    bool qkv_bias;
     /* Refuses settings of config.json that this row does not express (GS_E_UNSUPPORTED,
      * naming key and value). May be NULL. */
     gs_status (*check)(const gs_model_config *config, gs_error *err);
 } gs_network_helper;
 
-#define GS_HELPER_LIST(X) X(llama)
+#define GS_HELPER_LIST(X) X(llama) X(qwen2)
 
 #define X(family) extern const gs_network_helper gs_helper_##family;
 GS_HELPER_LIST(X)

@@ -31,6 +31,11 @@ static gs_status unknown_piece(const char *s, size_t len, int32_t rank, gs_error
                    (int)(len < 60 ? len : 60), s);
 }
 
+static const char blank[] = "\xe2\x96\x81";
+
+static bool begins_word(const char *s, size_t len) { return len >= 3 && memcmp(s, blank, 3) == 0; }
+static bool ends_in_blank(const char *s, size_t len) { return len >= 3 && memcmp(s + len - 3, blank, 3) == 0; }
+
 gs_status gs_bpe_merge(gs_bpe *b, const char *left, size_t left_len, const char *right,
                        size_t right_len, int32_t rank, bool replace, gs_error *err) {
     char small[256], *both = small;
@@ -47,13 +52,23 @@ gs_status gs_bpe_merge(gs_bpe *b, const char *left, size_t left_len, const char 
     gs_status status = id < 0 ? unknown_piece(both, len, rank, err) : GS_OK;
     if (both != small) gs_free(both);
     GS_TRY(status);
+    if (left_len && begins_word(right, right_len) && !ends_in_blank(left, left_len)) b->crosses[(uint8_t)left[left_len - 1]] = true;
     uint64_t pair = gs_bpe_pair_key(l, r);
     gs_bpe_pair *slot = gs_bpe_slot(b, pair);
     if (slot->pair != pair || replace) *slot = (gs_bpe_pair){pair, rank, id};
     return GS_OK;
 }
 
-void gs_bpe_finish(gs_bpe *b) {
+/* The blank is a piece, so no unknown token waits across; no character vanishes, as without an unknown token; and what stands for characters that are no pieces, the unknown token
+ * and <0xHH>, does not merge with it, whatever the characters are. */
+static bool is_cuttable(const gs_bpe *b, const char *unk) {
+    size_t n = strlen(unk);
+    bool safe = n && !ends_in_blank(unk, n) && !b->crosses[(uint8_t)unk[n - 1]];
+    return safe && !b->crosses['>'] && !b->byte_level && !b->ignore_merges && gs_vocab_id(&b->vocab, blank, 3) >= 0;
+}
+
+void gs_bpe_finish(gs_bpe *b, const char *unk) {
+    b->cuttable = is_cuttable(b, unk);
     for (int i = 0; i < 256; i++) {
         char text[8];
         size_t n = b->byte_level ? gs_utf8_put(gs_bpe_byte_char((uint8_t)i), text)

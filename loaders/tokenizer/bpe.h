@@ -25,6 +25,9 @@ typedef struct gs_bpe {
     int bits;
     bool byte_level, ignore_merges, byte_fallback, fuse_unk;
     int32_t unk;           /* or -1 */
+    /* a merge joins U+2581 to a character before it, by that character's last byte */
+    bool crosses[256];
+    bool cuttable; /* a word may be cut before U+2581 behind any other character that has no such merge */
     int32_t byte_ids[256]; /* of the byte alphabet, or of <0x00>..<0xFF>; -1: none */
 } gs_bpe;
 
@@ -35,8 +38,8 @@ gs_status gs_bpe_reserve(gs_bpe *b, size_t merges, gs_error *err) GS_NODISCARD;
  * rank counts (tokenizer.json), else the earlier (GGUF). */
 gs_status gs_bpe_merge(gs_bpe *b, const char *left, size_t left_len, const char *right,
                        size_t right_len, int32_t rank, bool replace, gs_error *err) GS_NODISCARD;
-/* After the flags are set: looks up byte_ids. */
-void gs_bpe_finish(gs_bpe *b);
+/* After the merges and flags: looks up byte_ids, sets cuttable. unk: the unknown token's text or "". */
+void gs_bpe_finish(gs_bpe *b, const char *unk);
 void gs_bpe_clear(gs_bpe *b);
 
 /* Character of the byte alphabet that stands for byte b: itself where it prints, else one

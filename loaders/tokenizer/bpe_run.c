@@ -295,14 +295,12 @@ static gs_status encode_word(gs_bpe_run *r, const char *word, size_t len, gs_err
     return GS_OK;
 }
 
-gs_status gs_bpe_word(gs_bpe_run *r, const char *word, size_t len, gs_ids *out, gs_error *err) {
+static gs_status one_word(gs_bpe_run *r, const char *word, size_t len, gs_ids *out, gs_error *err) {
     const int32_t *ids;
     size_t n;
     uint64_t hash = 0;
     const cached *hit = NULL;
     bool keep = len > 0 && len <= CACHED_BYTES;
-    if (len > INT32_MAX / 2)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "one word of %zu bytes, at most %d", len, INT32_MAX / 2);
     if (keep) {
         hash = gs_hash64(word, len);
         hit = find_cached(r, word, len, hash);
@@ -320,5 +318,29 @@ gs_status gs_bpe_word(gs_bpe_run *r, const char *word, size_t len, gs_ids *out, 
     GS_TRY(gs_ids_reserve(out, n, err));
     memcpy(out->v + out->n, ids, n * sizeof *ids);
     out->n += n;
+    return GS_OK;
+}
+
+/* End of the part that begins at `begin`: before the next U+2581 that follows another character and cannot merge with it. */
+static size_t part_end(const gs_bpe *b, const char *word, size_t len, size_t begin) {
+    for (size_t i = begin + 1; i + 3 <= len; i++) {
+        const char *hit = memmem(word + i, len - i, "\xe2\x96\x81", 3);
+        if (!hit) break;
+        i = (size_t)(hit - word);
+        bool follows = i >= begin + 3 && memcmp(word + i - 3, "\xe2\x96\x81", 3) == 0;
+        if (!follows && !b->crosses[(uint8_t)word[i - 1]]) return i;
+        i += 2;
+    }
+    return len;
+}
+
+gs_status gs_bpe_word(gs_bpe_run *r, const char *word, size_t len, gs_ids *out, gs_error *err) {
+    if (len > INT32_MAX / 2)
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "one word of %zu bytes, at most %d", len, INT32_MAX / 2);
+    if (!r->bpe->cuttable) return one_word(r, word, len, out, err);
+    for (size_t begin = 0, end; begin < len; begin = end) {
+        end = part_end(r->bpe, word, len, begin);
+        GS_TRY(one_word(r, word + begin, end - begin, out, err));
+    }
     return GS_OK;
 }

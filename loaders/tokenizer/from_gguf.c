@@ -69,7 +69,7 @@ static gs_status read_bpe(gs_tokenizer *t, const gs_gguf_vocab *v, gs_error *err
     t->bpe.unk = -1;
     GS_TRY(read_pieces(t, v, err));
     GS_TRY(read_merges(&t->bpe, v->g, err));
-    gs_bpe_finish(&t->bpe);
+    gs_bpe_finish(&t->bpe, "");
     t->kind = "byte-level BPE";
     t->vocab = v->count;
     t->bos = (int32_t)v->bos;
@@ -104,6 +104,10 @@ static gs_status open_any(const gs_gguf *g, gs_tokenizer **out, gs_error *err) {
     gs_gguf_bool(g, "tokenizer.ggml.add_bos_token", &(*out)->adds_bos);
     if ((*out)->adds_bos && (*out)->bos < 0)
         return GS_FAIL(err, GS_E_FORMAT, "tokenizer.ggml.add_bos_token without a bos_token_id");
+    (*out)->eos = (int32_t)v.eos;
+    gs_gguf_bool(g, "tokenizer.ggml.add_eos_token", &(*out)->adds_eos);
+    if ((*out)->adds_eos && v.eos < 0)
+        return GS_FAIL(err, GS_E_FORMAT, "tokenizer.ggml.add_eos_token without an eos_token_id");
     return GS_OK;
 }
 

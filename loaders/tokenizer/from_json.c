@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include <loaders/tokenizer/json_nul.h>
 #include <loaders/tokenizer/model.h>
 
 /* ---- model */
@@ -32,7 +33,7 @@ static gs_status check_model(gs_bpe *b, const cJSON *model, const char **unk, gs
     return gs_json_string(model, "unk_token", unk, err);
 }
 
-static gs_status read_vocab(gs_vocab *v, const cJSON *vocab, gs_error *err) {
+static gs_status read_vocab(gs_vocab *v, const cJSON *vocab, gs_json_nul *nul, gs_error *err) {
     const cJSON *each;
     size_t pieces = 0, bytes = 0;
     if (!cJSON_IsObject(vocab))
@@ -47,15 +48,15 @@ static gs_status read_vocab(gs_vocab *v, const cJSON *vocab, gs_error *err) {
         if (!gs_json_is_int(each, &id))
             return GS_FAIL(err, GS_E_FORMAT, "vocab: id of '%.60s' is not an integer",
                            each->string);
-        GS_TRY(gs_vocab_add(v, each->string, strlen(each->string), id, err));
+        GS_TRY(gs_vocab_add(v, each->string, gs_json_nul_show(nul, each->string, strlen(each->string)), id, err));
     }
     return GS_OK;
 }
 
 /* "left right", cut at the first space as byte-pair pieces hold none, or [left, right]. */
-static gs_status read_merge(gs_bpe *b, const cJSON *merge, int32_t rank, gs_error *err) {
-    const char *left, *right;
-    size_t left_len;
+static gs_status read_merge(gs_bpe *b, const cJSON *merge, int32_t rank, gs_json_nul *nul, gs_error *err) {
+    char *left, *right;
+    size_t left_len, right_len;
     if (cJSON_IsString(merge)) {
         left = merge->valuestring;
         right = strchr(left, ' ');
@@ -70,28 +71,30 @@ static gs_status read_merge(gs_bpe *b, const cJSON *merge, int32_t rank, gs_erro
         left_len = strlen(left);
         right = r->valuestring;
     }
-    return gs_bpe_merge(b, left, left_len, right, strlen(right), rank, true, err);
+    right_len = gs_json_nul_show(nul, right, strlen(right));
+    left_len = gs_json_nul_show(nul, left, left_len);
+    return gs_bpe_merge(b, left, left_len, right, right_len, rank, true, err);
 }
 
-static gs_status read_merges(gs_bpe *b, const cJSON *merges, gs_error *err) {
+static gs_status read_merges(gs_bpe *b, const cJSON *merges, gs_json_nul *nul, gs_error *err) {
     const cJSON *each;
     int32_t rank = 0;
     if (!cJSON_IsArray(merges))
         return GS_FAIL(err, GS_E_FORMAT, "model: 'merges' is not an array");
     GS_TRY(gs_bpe_reserve(b, (size_t)cJSON_GetArraySize(merges), err));
-    cJSON_ArrayForEach(each, merges) GS_TRY(read_merge(b, each, rank++, err));
+    cJSON_ArrayForEach(each, merges) GS_TRY(read_merge(b, each, rank++, nul, err));
     return GS_OK;
 }
 
-static gs_status read_model(gs_tokenizer *t, const cJSON *model, gs_error *err) {
+static gs_status read_model(gs_tokenizer *t, const cJSON *model, gs_json_nul *nul, gs_error *err) {
     gs_bpe *b = &t->bpe;
     const char *unk = NULL;
     b->byte_level = t->pretok.byte_level;
     b->unk = -1;
     GS_TRY(check_model(b, model, &unk, err));
-    GS_TRY(read_vocab(&b->vocab, gs_json_get(model, "vocab"), err));
-    GS_TRY(read_merges(b, gs_json_get(model, "merges"), err));
-    gs_bpe_finish(b);
+    GS_TRY(read_vocab(&b->vocab, gs_json_get(model, "vocab"), nul, err));
+    GS_TRY(read_merges(b, gs_json_get(model, "merges"), nul, err));
+    gs_bpe_finish(b, unk ? unk : "");
     if (unk) {
         b->unk = gs_vocab_id(&b->vocab, unk, strlen(unk));
         if (b->unk < 0) return GS_FAIL(err, GS_E_FORMAT, "unk_token '%.60s' is no piece", unk);
@@ -159,30 +162,40 @@ static gs_status read_added(gs_tokenizer *t, const cJSON *list, gs_error *err) {
     return GS_OK;
 }
 
-/* ---- post-processor: only what it says about BOS */
+/* ---- post-processor: only what it says about BOS and EOS */
 
-static gs_status read_template(gs_tokenizer *t, const cJSON *json, gs_error *err) {
-    const cJSON *single = gs_json_get(json, "single");
+/* The one id of a template's special token. */
+static gs_status template_id(const gs_tokenizer *t, const cJSON *json, const cJSON *token, int32_t *out, gs_error *err) {
     const char *name = NULL;
     int64_t id;
-    if (!cJSON_IsArray(single))
-        return GS_FAIL(err, GS_E_UNSUPPORTED,
-                       "post_processor: template 'single' is not an array");
-    const cJSON *head = gs_json_get(single->child, "SpecialToken");
-    if (!head) return GS_OK;
-    GS_TRY(gs_json_string(head, "id", &name, err));
+    GS_TRY(gs_json_string(token, "id", &name, err));
     const cJSON *entry = name ? gs_json_get(gs_json_get(json, "special_tokens"), name) : NULL;
     const cJSON *ids = gs_json_get(entry, "ids");
-    if (!cJSON_IsArray(ids) || !ids->child || ids->child->next ||
-        !gs_json_is_int(ids->child, &id))
-        return GS_FAIL(err, GS_E_UNSUPPORTED,
-                       "post_processor: the template's first token is not one id");
+    if (!cJSON_IsArray(ids) || !ids->child || ids->child->next || !gs_json_is_int(ids->child, &id))
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "post_processor: the template's token '%.60s' is not one id", name ? name : "");
     if (id < 0 || id >= t->vocab)
         return GS_FAIL(err, GS_E_FORMAT, "post_processor: id %lld, vocabulary %lld",
                        (long long)id, (long long)t->vocab);
-    t->bos = (int32_t)id;
-    t->adds_bos = true;
+    *out = (int32_t)id;
     return GS_OK;
+}
+
+/* "single": the text, a token before it, a token behind it. */
+static gs_status read_template(gs_tokenizer *t, const cJSON *json, gs_error *err) {
+    const cJSON *single = gs_json_get(json, "single"), *each;
+    bool text = false, tail = false;
+    if (!cJSON_IsArray(single))
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "post_processor: template 'single' is not an array");
+    cJSON_ArrayForEach(each, single) {
+        const cJSON *token = gs_json_get(each, "SpecialToken");
+        if (tail || (text ? !token : token && t->adds_bos) || !(token || gs_json_get(each, "Sequence")))
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "post_processor: a template that is more than a token, the text and a token");
+        if (!token) text = true;
+        else if (!text) t->adds_bos = true;
+        else tail = t->adds_eos = true;
+        if (token) GS_TRY(template_id(t, json, token, text ? &t->eos : &t->bos, err));
+    }
+    return text ? GS_OK : GS_FAIL(err, GS_E_UNSUPPORTED, "post_processor: a template without the text");
 }
 
 static gs_status read_post(gs_tokenizer *t, const cJSON *json, gs_error *err) {
@@ -214,11 +227,13 @@ static gs_status check_first(const gs_tokenizer *t, gs_error *err) {
     return GS_OK;
 }
 
-static gs_status read_all(gs_tokenizer *t, const cJSON *json, gs_error *err) {
+static gs_status read_all(gs_tokenizer *t, const cJSON *json, gs_json_nul *nul, gs_error *err) {
     GS_TRY(gs_pretok_parse(&t->pretok, gs_json_get(json, "pre_tokenizer"), err));
     GS_TRY(gs_normalizer_parse(&t->normalizer, gs_json_get(json, "normalizer"), err));
     GS_TRY(check_first(t, err));
-    GS_TRY(read_model(t, gs_json_get(json, "model"), err));
+    GS_TRY(read_model(t, gs_json_get(json, "model"), nul, err));
+    if (nul->taken != nul->count)
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "NUL in a string of tokenizer.json that is neither a piece nor a merge");
     GS_TRY(read_added(t, gs_json_get(json, "added_tokens"), err));
     t->vocab = t->bpe.vocab.end;
     return read_post(t, gs_json_get(json, "post_processor"), err);
@@ -226,16 +241,21 @@ static gs_status read_all(gs_tokenizer *t, const cJSON *json, gs_error *err) {
 
 gs_status gs_tokenizer_from_json(const char *text, size_t len, gs_tokenizer **out,
                                  gs_error *err) {
-    cJSON *json;
+    cJSON *json = NULL;
+    gs_strbuf hidden = {0};
+    gs_json_nul nul;
+    gs_tokenizer *t = NULL;
+    gs_status status;
     *out = NULL;
-    GS_TRY(gs_json_parse(text, len, &json, err));
-    gs_tokenizer *t = gs_tok_new(&gs_tok_bpe_ops);
-    gs_status status = t ? read_all(t, json, err) : gs_error_nomem(err, sizeof *t);
+    GS_TRY_GOTO(status, done, gs_json_nul_hide(text, len, &hidden, &nul, err));
+    GS_TRY_GOTO(status, done, nul.count ? gs_json_parse(hidden.data, hidden.len, &json, err) : gs_json_parse(text, len, &json, err));
+    t = gs_tok_new(&gs_tok_bpe_ops);
+    GS_TRY_GOTO(status, done, t ? read_all(t, json, &nul, err) : gs_error_nomem(err, sizeof *t));
+    *out = t;
+    t = NULL;
+done:
+    gs_strbuf_clear(&hidden);
     cJSON_Delete(json);
-    if (status == GS_OK) {
-        *out = t;
-    } else {
-        gs_tokenizer_destroy(t);
-    }
+    gs_tokenizer_destroy(t);
     return status;
 }

@@ -49,7 +49,7 @@ gs_status gs_gguf_vocab_read(gs_gguf_vocab *v, const gs_gguf *g, gs_error *err) 
     return special_id(v, "tokenizer.ggml.padding_token_id", &v->pad, err);
 }
 
-static bool is_filler(gs_gguf_str text, int64_t i) {
+bool gs_gguf_is_filler(gs_gguf_str text, int64_t i) {
     char filler[40];
     snprintf(filler, sizeof filler, "[PAD%lld]", (long long)i);
     return gs_gguf_str_is(text, filler);
@@ -69,7 +69,7 @@ gs_status gs_gguf_vocab_piece(const gs_gguf_vocab *v, int64_t i, gs_gguf_str *te
             return GS_FAIL(err, GS_E_FORMAT, "piece %lld has type %d", (long long)i, (int)t);
         *type = (gs_piece_type)t;
     }
-    if (text->len > 5 && memcmp(text->data, "[PAD", 4) == 0 && is_filler(*text, i))
+    if (text->len > 5 && memcmp(text->data, "[PAD", 4) == 0 && gs_gguf_is_filler(*text, i))
         *type = GS_PIECE_UNUSED;
     return GS_OK;
 }

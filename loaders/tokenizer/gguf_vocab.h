@@ -22,5 +22,7 @@ gs_status gs_gguf_vocab_piece(const gs_gguf_vocab *v, int64_t i, gs_gguf_str *te
                               gs_piece_type *type, gs_error *err) GS_NODISCARD;
 float gs_gguf_vocab_score(const gs_gguf_vocab *v, int64_t i);
 bool gs_gguf_str_is(gs_gguf_str s, const char *text);
+/* "[PAD" id "]" */
+bool gs_gguf_is_filler(gs_gguf_str text, int64_t id);
 
 #endif

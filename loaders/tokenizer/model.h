@@ -31,8 +31,8 @@ struct gs_tokenizer {
     gs_added added_normalized; /* ... and behind the normalizer */
     gs_normalizer normalizer;
     int64_t vocab;
-    int32_t bos; /* or -1 */
-    bool adds_bos;
+    int32_t bos, eos; /* or -1 */
+    bool adds_bos, adds_eos;
     /* byte-pair kinds */
     gs_bpe bpe;
     gs_pretok pretok;
@@ -42,11 +42,11 @@ struct gs_tokenizer {
 
 extern const gs_tok_ops gs_tok_bpe_ops, gs_tok_spm_ops;
 
-/* Zeroed but for bos; NULL without memory. */
+/* Zeroed but for bos and eos; NULL without memory. */
 gs_tokenizer *gs_tok_new(const gs_tok_ops *ops);
 
 /* tokenizer_config.json (may be absent) beside tokenizer.json or tokenizer.model: the last
- * word on BOS. */
+ * word on BOS and EOS. */
 gs_status gs_tok_apply_config(gs_tokenizer *t, const char *dir, gs_error *err) GS_NODISCARD;
 /* id of a piece or added token by its text, or -1 (SentencePiece: control tokens only). */
 int32_t gs_tok_find(const gs_tokenizer *t, const char *text, size_t len);

@@ -5,6 +5,7 @@
 
 #include <base/mem.h>
 #include <loaders/tokenizer/pretok.h>
+#include <loaders/tokenizer/unicode.h>
 #include <loaders/tokenizer/utf8.h>
 
 /* True when no byte reaches `lead`. */
@@ -15,15 +16,8 @@ static bool all_below(const char *text, size_t len, unsigned char lead) {
     return most < lead;
 }
 
-/* Unicode normal forms. Below U+0300 (first byte CC) every character is its own NFC (UAX
- * #15, quick check), below U+0080 its own NFD, NFKC and NFKD. */
-static gs_status run_form(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out,
-                          gs_error *err) {
-    bool nfc = (st->form & UTF8PROC_COMPOSE) && !(st->form & UTF8PROC_COMPAT);
-    if (all_below(text, len, nfc ? 0xcc : 0x80)) {
-        gs_strbuf_append(out, text, len);
-        return GS_OK;
-    }
+static gs_status normal_form(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out, gs_error *err) {
+    if (len == 0) return GS_OK;
     utf8proc_option_t form = (utf8proc_option_t)st->form;
     const utf8proc_uint8_t *in = (const utf8proc_uint8_t *)text;
     utf8proc_ssize_t n = utf8proc_decompose(in, (utf8proc_ssize_t)len, NULL, 0, form);
@@ -40,6 +34,40 @@ static gs_status run_form(const gs_norm_step *st, const char *text, size_t len, 
     else gs_strbuf_append(out, points, (size_t)m);
     gs_free(points);
     return status;
+}
+
+/* Start of the first character at or after i that the reference does not know, or len. All of them are beyond U+0400. */
+static size_t next_inert(const char *text, size_t len, size_t i) {
+    while (i < len) {
+        if ((unsigned char)text[i] < 0xd0) {
+            i++;
+            continue;
+        }
+        size_t n;
+        if (gs_unicode_inert(gs_utf8_get(text + i, &n))) return i;
+        i += n;
+    }
+    return len;
+}
+
+/* Unicode normal forms. Below U+0300 (first byte CC) every character is its own NFC (UAX
+ * #15, quick check), below U+0080 its own NFD, NFKC and NFKD. Nothing reaches over an inert
+ * character, so what lies between them is worked on by itself. */
+static gs_status run_form(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out,
+                          gs_error *err) {
+    bool nfc = (st->form & UTF8PROC_COMPOSE) && !(st->form & UTF8PROC_COMPAT);
+    if (all_below(text, len, nfc ? 0xcc : 0x80)) {
+        gs_strbuf_append(out, text, len);
+        return GS_OK;
+    }
+    for (size_t begin = 0, n; begin < len; begin += n) {
+        size_t end = next_inert(text, len, begin);
+        GS_TRY(normal_form(st, text + begin, end - begin, out, err));
+        n = end < len ? gs_utf8_len(text[end]) : 0;
+        gs_strbuf_append(out, text + end, n);
+        n += end - begin;
+    }
+    return GS_OK;
 }
 
 static gs_status run_prepend(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out,

@@ -1,4 +1,4 @@
-/* Which file to read, and what tokenizer_config.json beside it says about BOS. */
+/* Which file to read, and what tokenizer_config.json beside it says about BOS and EOS. */
 #include <loaders/tokenizer.h>
 
 #include <string.h>
@@ -26,26 +26,25 @@ int32_t gs_tok_find(const gs_tokenizer *t, const char *text, size_t len) {
     return id < 0 ? gs_vocab_id(&t->bpe.vocab, text, len) : id;
 }
 
-/* "bos_token": a string or an AddedToken object with "content". */
-static gs_status read_bos_token(const cJSON *config, const char **out, gs_error *err) {
-    const cJSON *item = gs_json_get(config, "bos_token");
-    if (cJSON_IsObject(item)) return gs_json_string(item, "content", out, err);
-    return gs_json_string(config, "bos_token", out, err);
+/* "bos_token", "eos_token": a string or an AddedToken object with "content". add_bos_token and add_eos_token want an id. */
+static gs_status apply_end(const gs_tokenizer *t, const cJSON *config, const char *token_key, const char *add_key, int32_t *id,
+                           bool *adds, gs_error *err) {
+    const cJSON *item = gs_json_get(config, token_key);
+    const char *token = NULL;
+    if (cJSON_IsObject(item)) GS_TRY(gs_json_string(item, "content", &token, err));
+    else GS_TRY(gs_json_string(config, token_key, &token, err));
+    GS_TRY(gs_json_bool(config, add_key, adds, err));
+    if (token) {
+        int32_t found = gs_tok_find(t, token, strlen(token));
+        if (found >= 0) *id = found;
+        else if (*adds) return GS_FAIL(err, GS_E_FORMAT, "%s '%.60s' is no piece", token_key, token);
+    }
+    return *adds && *id < 0 ? GS_FAIL(err, GS_E_FORMAT, "%s without a %s", add_key, token_key) : GS_OK;
 }
 
 static gs_status apply(gs_tokenizer *t, const cJSON *config, gs_error *err) {
-    const char *bos = NULL;
-    bool says = t->adds_bos;
-    GS_TRY(read_bos_token(config, &bos, err));
-    GS_TRY(gs_json_bool(config, "add_bos_token", &says, err));
-    if (bos) {
-        int32_t id = gs_tok_find(t, bos, strlen(bos));
-        if (id >= 0) t->bos = id;
-        else if (says) return GS_FAIL(err, GS_E_FORMAT, "bos_token '%.60s' is no piece", bos);
-    }
-    if (says && t->bos < 0) return GS_FAIL(err, GS_E_FORMAT, "add_bos_token without a bos_token");
-    t->adds_bos = says;
-    return GS_OK;
+    GS_TRY(apply_end(t, config, "bos_token", "add_bos_token", &t->bos, &t->adds_bos, err));
+    return apply_end(t, config, "eos_token", "add_eos_token", &t->eos, &t->adds_eos, err);
 }
 
 gs_status gs_tok_apply_config(gs_tokenizer *t, const char *dir, gs_error *err) {

@@ -122,3 +122,88 @@ gs_status gs_pre_find(const gs_gguf *g, const gs_pre **out, gs_error *err) {
     gs_error_hint(err, "known:%s; or put the model's own tokenizer.json beside it", known);
     return GS_E_UNSUPPORTED;
 }
+
+/* ---- the other way: from tokenizer.json to a name */
+
+enum { MAX_STAGES = 32 };
+
+typedef struct stages {
+    const cJSON *stage[MAX_STAGES];
+    int count;
+    bool too_many;
+} stages;
+
+/* A sequence of sequences is the same cuts in the same order. */
+static void flatten(stages *s, const cJSON *item) {
+    const cJSON *type = gs_json_get(item, "type"), *list, *each;
+    if (!cJSON_IsObject(item)) return;
+    list = cJSON_IsString(type) && !strcmp(type->valuestring, "Sequence") ? gs_json_get(item, "pretokenizers") : NULL;
+    if (list) {
+        cJSON_ArrayForEach(each, list) flatten(s, each);
+    } else if (s->count < MAX_STAGES) {
+        s->stage[s->count++] = item;
+    } else {
+        s->too_many = true;
+    }
+}
+
+static bool flag(const cJSON *item, const char *key, bool absent) {
+    const cJSON *value = gs_json_get(item, key);
+    return cJSON_IsBool(value) ? cJSON_IsTrue(value) : absent;
+}
+
+/* The members that change what is cut; others (trim_offsets) only say where it was. */
+static bool same_stage(const cJSON *a, const cJSON *b) {
+    static const char *const values[] = {"type", "pattern", "behavior"};
+    static const struct {
+        const char *key;
+        bool absent;
+    } flags[] = {{"add_prefix_space", true}, {"use_regex", true}, {"individual_digits", false}, {"invert", false}};
+    for (size_t i = 0; i < GS_COUNTOF(values); i++) {
+        const cJSON *x = gs_json_get(a, values[i]), *y = gs_json_get(b, values[i]);
+        if ((x || y) && !cJSON_Compare(x, y, true)) return false;
+    }
+    for (size_t i = 0; i < GS_COUNTOF(flags); i++)
+        if (flag(a, flags[i].key, flags[i].absent) != flag(b, flags[i].key, flags[i].absent)) return false;
+    return true;
+}
+
+static bool same_chain(const stages *a, const cJSON *pre_tokenizer) {
+    stages b = {.count = 0};
+    flatten(&b, pre_tokenizer);
+    bool same = a->count == b.count && !a->too_many && !b.too_many;
+    for (int i = 0; i < a->count && same; i++) same = same_stage(a->stage[i], b.stage[i]);
+    return same;
+}
+
+static bool same_normalizer(const cJSON *row, const cJSON *normalizer) {
+    if (!normalizer || cJSON_IsNull(normalizer)) return cJSON_IsNull(row);
+    return cJSON_Compare(row, normalizer, true);
+}
+
+/* *same: the row says the same. Its texts are JSON of our own, so parsing fails for want of memory only. */
+static gs_status compare(const gs_pre *row, const stages *chain, const cJSON *normalizer, bool *same, gs_error *err) {
+    cJSON *pre = NULL, *norm = NULL;
+    GS_TRY(gs_json_parse(row->pre_tokenizer, strlen(row->pre_tokenizer), &pre, err));
+    gs_status status = gs_json_parse(row->normalizer, strlen(row->normalizer), &norm, err);
+    *same = status == GS_OK && same_chain(chain, pre) && same_normalizer(norm, normalizer);
+    cJSON_Delete(pre);
+    cJSON_Delete(norm);
+    return status;
+}
+
+gs_status gs_pre_name(const cJSON *pre_tokenizer, const cJSON *normalizer, bool ignore_merges, gs_gguf_str *out,
+                      gs_error *err) {
+    stages chain = {.count = 0};
+    *out = (gs_gguf_str){"", 0};
+    flatten(&chain, pre_tokenizer);
+    for (size_t i = 0; i < GS_COUNTOF(table); i++) {
+        bool same;
+        if (table[i].ignore_merges != ignore_merges) continue;
+        GS_TRY(compare(&table[i], &chain, normalizer, &same, err));
+        if (!same) continue;
+        *out = (gs_gguf_str){table[i].names, strcspn(table[i].names, " ")};
+        break;
+    }
+    return GS_OK;
+}

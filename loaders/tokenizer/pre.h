@@ -4,6 +4,7 @@
 #ifndef GS_LOADERS_TOKENIZER_PRE_H
 #define GS_LOADERS_TOKENIZER_PRE_H
 
+#include <base/json.h>
 #include <loaders/gguf.h>
 
 typedef struct gs_pre {
@@ -17,5 +18,10 @@ typedef struct gs_pre {
 /* An absent key means "default", as it does for llama.cpp. GS_E_UNSUPPORTED with the list
  * of known names otherwise. */
 gs_status gs_pre_find(const gs_gguf *g, const gs_pre **out, gs_error *err) GS_NODISCARD;
+
+/* The name of the row that says what these values of tokenizer.json say (NULL or null: none);
+ * out->len is 0 when there is none. */
+gs_status gs_pre_name(const cJSON *pre_tokenizer, const cJSON *normalizer, bool ignore_merges, gs_gguf_str *out,
+                      gs_error *err) GS_NODISCARD;
 
 #endif

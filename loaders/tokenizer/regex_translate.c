@@ -3,12 +3,19 @@
  *   \w        Alphabetic, M, Nd, Pc; PCRE2's own \w has L, N and '_'
  *   \p{Han}   a script; PCRE2 would take script extensions
  *   \v \uHHHH another character, or none, in PCRE2
+ *   \p{L} \w \d  characters of Unicode 15 and 16, which PCRE2 may not know (unicode.h)
  * What has no counterpart, or a risky one, is refused by name. */
 #include <loaders/tokenizer/regex.h>
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <loaders/tokenizer/unicode.h>
 
 #define SPACE_RANGES                                                                     \
     "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}"       \
@@ -32,6 +39,7 @@ typedef struct scan {
     gs_error *err;
     int depth;             /* open groups */
     bool fold[MAX_GROUPS]; /* by depth: case does not count */
+    bool newer;            /* PCRE2 lacks the characters of unicode.h */
 } scan;
 
 static gs_status refuse(scan *s, const char *what) {
@@ -53,9 +61,48 @@ static bool is_category(const char *name, size_t n) {
     return false;
 }
 
+/* The rows of unicode.h that are no control, format or unassigned characters; with `format`, that are assigned. */
+static void put_assigned(gs_strbuf *out, bool format) {
+    for (const char *c = format ? "LMNPSZC" : "LMNPSZ"; *c; c++) gs_unicode_newer_ranges(c, 1, out);
+}
+
+/* \p{C} and \p{Cn}, among which PCRE2 counts what it does not know. */
+static gs_status put_other(scan *s, const char *name, bool negated, bool in_class) {
+    bool format = name[1] != 0;
+    if (in_class && !negated) return refuse(s, "property C or Cn in a class (PCRE2's Unicode is too old)");
+    if (!in_class) gs_strbuf_puts(s->out, negated ? "[" : "(?:(?![");
+    if (negated) gs_strbuf_printf(s->out, "\\P{%s}", name);
+    put_assigned(s->out, format);
+    if (!in_class && negated) gs_strbuf_puts(s->out, "]");
+    if (!negated) gs_strbuf_printf(s->out, "])\\p{%s})", name);
+    return GS_OK;
+}
+
+/* name: as Oniguruma spells it */
+static gs_status put_property(scan *s, const char *name, bool negated, bool in_class) {
+    size_t n = strlen(name);
+    const char *script = is_category(name, n) ? "" : "sc:";
+    gs_strbuf more = {0};
+    bool any = s->newer && gs_unicode_newer_ranges(name, n, &more);
+    gs_status status = GS_OK;
+    if (s->newer && (strcmp(name, "C") == 0 || strcmp(name, "Cn") == 0))
+        status = put_other(s, name, negated, in_class);
+    else if (!any)
+        gs_strbuf_printf(s->out, "\\%c{%s%s}", negated ? 'P' : 'p', script, name);
+    else if (in_class && negated)
+        status = refuse(s, "negated property in a class (PCRE2's Unicode is too old)");
+    else
+        gs_strbuf_printf(s->out, "%s\\p{%s%s}%s%s", in_class ? "" : negated ? "[^" : "[", script, name, gs_strbuf_text(&more),
+                         in_class ? "" : "]");
+    if (more.failed) s->out->failed = true;
+    gs_strbuf_clear(&more);
+    return status;
+}
+
 /* s->i stands on 'p' or 'P' */
-static gs_status property(scan *s) {
+static gs_status property(scan *s, bool in_class) {
     bool negated = s->p[s->i] == 'P';
+    char name[41];
     if (peek(s, 1) != '{') return refuse(s, "property without braces");
     s->i += 2;
     if (peek(s, 0) == '^') {
@@ -65,12 +112,22 @@ static gs_status property(scan *s) {
     size_t begin = s->i;
     while (isalpha((unsigned char)peek(s, 0)) || peek(s, 0) == '_') s->i++;
     size_t n = s->i - begin;
-    if (peek(s, 0) != '}' || n == 0 || n > 40) return refuse(s, "property name");
+    if (peek(s, 0) != '}' || n == 0 || n >= sizeof name) return refuse(s, "property name");
+    memcpy(name, s->p + begin, n);
+    name[n] = 0;
     s->i++;
-    gs_strbuf_puts(s->out, negated ? "\\P{" : "\\p{");
-    if (!is_category(s->p + begin, n)) gs_strbuf_puts(s->out, "sc:");
-    gs_strbuf_append(s->out, s->p + begin, n);
-    gs_strbuf_putc(s->out, '}');
+    return put_property(s, name, negated, in_class);
+}
+
+/* \w and \W, behind the backslash */
+static gs_status word_class(scan *s, bool negated, bool in_class) {
+    static const char *const names[] = {"L", "M", "Nd"};
+    if (in_class && negated) return refuse(s, "'\\W' in a class");
+    if (!in_class) gs_strbuf_puts(s->out, negated ? "[^" : "[");
+    gs_strbuf_puts(s->out, in_class ? WORD : WORD_ALONE);
+    for (size_t i = 0; s->newer && i < GS_COUNTOF(names); i++) gs_unicode_newer_ranges(names[i], strlen(names[i]), s->out);
+    if (!in_class) gs_strbuf_putc(s->out, ']');
+    s->i++;
     return GS_OK;
 }
 
@@ -99,15 +156,16 @@ static gs_status escape(scan *s, bool in_class, bool *is_set) {
     char c = peek(s, 0);
     *is_set = true;
     if (s->i >= s->len) return refuse(s, "lone backslash");
-    if (c == 'p' || c == 'P') return property(s);
+    if (c == 'p' || c == 'P') return property(s, in_class);
+    if (c == 'w' || c == 'W') return word_class(s, c == 'W', in_class);
+    if (c == 'd' || c == 'D') {
+        s->i++;
+        return put_property(s, "Nd", c == 'D', in_class);
+    }
     const char *text = NULL;
     switch (c) {
     case 's': text = in_class ? SPACE_RANGES : "[" SPACE_RANGES "]"; break;
     case 'S': text = in_class ? NOT_SPACE_RANGES : "[^" SPACE_RANGES "]"; break;
-    case 'w': text = in_class ? WORD : "[" WORD_ALONE "]"; break;
-    case 'W': text = in_class ? NULL : "[^" WORD_ALONE "]"; break;
-    case 'd': text = "\\p{Nd}"; break;
-    case 'D': text = "\\P{Nd}"; break;
     default: *is_set = false; break;
     }
     switch (*is_set ? 0 : c) {
@@ -239,8 +297,14 @@ static gs_status braces(scan *s) {
     return GS_OK;
 }
 
+static bool pcre2_lacks_newer(void) {
+    char version[64] = "";
+    if (pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, NULL) <= (int)sizeof version) pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, version);
+    return atoi(version) < 16;
+}
+
 gs_status gs_tokregex_translate(const char *pattern, size_t len, gs_strbuf *out, gs_error *err) {
-    scan s = {.p = pattern, .len = len, .out = out, .err = err};
+    scan s = {.p = pattern, .len = len, .out = out, .err = err, .newer = pcre2_lacks_newer()};
     while (s.i < s.len) {
         char c = s.p[s.i];
         bool is_set;

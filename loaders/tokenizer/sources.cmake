@@ -7,6 +7,7 @@ target_sources(gs_loaders PRIVATE
     ${CMAKE_CURRENT_LIST_DIR}/from_gguf.c
     ${CMAKE_CURRENT_LIST_DIR}/from_json.c
     ${CMAKE_CURRENT_LIST_DIR}/gguf_vocab.c
+    ${CMAKE_CURRENT_LIST_DIR}/json_nul.c
     ${CMAKE_CURRENT_LIST_DIR}/normalizer.c
     ${CMAKE_CURRENT_LIST_DIR}/open.c
     ${CMAKE_CURRENT_LIST_DIR}/pre.c
@@ -18,7 +19,11 @@ target_sources(gs_loaders PRIVATE
     ${CMAKE_CURRENT_LIST_DIR}/spm_gguf.c
     ${CMAKE_CURRENT_LIST_DIR}/spm_model.c
     ${CMAKE_CURRENT_LIST_DIR}/spm_shim.cc
+    ${CMAKE_CURRENT_LIST_DIR}/to_gguf.c
+    ${CMAKE_CURRENT_LIST_DIR}/to_gguf_bpe.c
+    ${CMAKE_CURRENT_LIST_DIR}/to_gguf_spm.c
     ${CMAKE_CURRENT_LIST_DIR}/tokenizer.c
+    ${CMAKE_CURRENT_LIST_DIR}/unicode.c
     ${CMAKE_CURRENT_LIST_DIR}/utf8.c
     ${CMAKE_CURRENT_LIST_DIR}/vocab.c
     ${CMAKE_CURRENT_LIST_DIR}/wire.c

@@ -9,7 +9,7 @@ gs_tokenizer *gs_tok_new(const gs_tok_ops *ops) {
     gs_tokenizer *t = gs_calloc(1, sizeof *t);
     if (!t) return NULL;
     t->ops = ops;
-    t->bos = -1;
+    t->bos = t->eos = -1;
     return t;
 }
 
@@ -97,6 +97,7 @@ gs_status gs_tokenizer_encode(const gs_tokenizer *t, gs_context *cx, const char 
     if (with_bos) GS_TRY_GOTO(status, done, gs_ids_push(&j.ids, t->bos, err));
     if (t->ops->begin) GS_TRY_GOTO(status, done, t->ops->begin(t, &j.run, err));
     GS_TRY_GOTO(status, done, cut_added(&j, &t->added, text, len, true, normalize, err));
+    if (bos == GS_BOS_AUTO && t->adds_eos) GS_TRY_GOTO(status, done, gs_ids_push(&j.ids, t->eos, err));
     *ids = j.ids.v;
     *count = j.ids.n;
     j.ids.v = NULL;

@@ -1,8 +1,10 @@
 #include <loaders/tokenizer/utf8.h>
 
+#include <string.h>
 #include <utf8proc.h>
 
 #include <base/utf8.h>
+#include <loaders/tokenizer/unicode.h>
 
 gs_status gs_utf8_check(const char *s, size_t n, gs_error *err) {
     for (size_t i = 0; i < n;) {
@@ -26,15 +28,14 @@ bool gs_char_is_space(uint32_t cp) {
 bool gs_char_is_numeric(uint32_t cp) {
     if (cp < 0x80) return cp >= '0' && cp <= '9';
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO;
+    return (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO) || gs_unicode_numeric_newer(cp);
 }
 
 bool gs_char_is_punctuation(uint32_t cp) {
     if (cp < 0x80)
         return (cp >= '!' && cp <= '/') || (cp >= ':' && cp <= '@') || (cp >= '[' && cp <= '`') ||
                (cp >= '{' && cp <= '~');
-    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return c >= UTF8PROC_CATEGORY_PC && c <= UTF8PROC_CATEGORY_PO;
+    return gs_unicode_punctuation(cp);
 }
 
 bool gs_char_is_word(uint32_t cp) {
@@ -44,7 +45,9 @@ bool gs_char_is_word(uint32_t cp) {
         (cp >= 0x1f170 && cp <= 0x1f189))
         return true;
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC;
+    if ((c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC) return true;
+    const gs_unicode_newer *row = gs_unicode_newer_find(cp);
+    return row && (strchr("LM", row->category[0]) || strcmp(row->category, "Nd") == 0);
 }
 
 size_t gs_char_lower(uint32_t cp, char out[8]) {
@@ -53,5 +56,6 @@ size_t gs_char_lower(uint32_t cp, char out[8]) {
         size_t n = gs_utf8_put('i', out);
         return n + gs_utf8_put(0x307, out + n);
     }
-    return gs_utf8_put((uint32_t)utf8proc_tolower((utf8proc_int32_t)cp), out);
+    uint32_t low = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+    return gs_utf8_put(low == cp ? gs_unicode_lower_newer(cp) : low, out);
 }

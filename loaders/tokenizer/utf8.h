@@ -40,7 +40,7 @@ static inline size_t gs_utf8_before(const char *s, size_t end) {
 size_t gs_utf8_put(uint32_t cp, char out[4]);
 
 bool gs_char_is_space(uint32_t cp);       /* Unicode White_Space */
-bool gs_char_is_numeric(uint32_t cp);     /* general category Nd, Nl or No */
+bool gs_char_is_numeric(uint32_t cp);     /* general category Nd, Nl or No; versions: unicode.h */
 bool gs_char_is_punctuation(uint32_t cp); /* ASCII punctuation or general category P */
 bool gs_char_is_word(uint32_t cp);        /* UTS #18 \w: Alphabetic, M, Nd, Pc, joiners */
 size_t gs_char_lower(uint32_t cp, char out[8]); /* full lower case, as UTF-8; bytes */

@@ -77,8 +77,12 @@ void gs_wire_put_float(gs_strbuf *out, uint32_t number, float value) {
     for (int i = 0; i < 4; i++) gs_strbuf_putc(out, (char)(bits >> (8 * i)));
 }
 
-void gs_wire_put_bytes(gs_strbuf *out, uint32_t number, const void *bytes, size_t len) {
+void gs_wire_put_length(gs_strbuf *out, uint32_t number, uint64_t n) {
     put_tag(out, number, GS_WIRE_BYTES);
-    put_raw_varint(out, len);
+    put_raw_varint(out, n);
+}
+
+void gs_wire_put_bytes(gs_strbuf *out, uint32_t number, const void *bytes, size_t len) {
+    gs_wire_put_length(out, number, len);
     gs_strbuf_append(out, bytes, len);
 }

@@ -1,3 +1,4 @@
+/* y = x / sqrt(mean(x^2) + eps) * w + b; the bias, which few norms have, is added last. */
 #include <network/ops/op.h>
 
 #include <base/mem.h>
@@ -8,26 +9,49 @@ static gs_status infer(const gs_node *node, gs_dims *out, gs_error *err) {
     GS_TRY(gs_op_check_ndim(node, 0, 1, err));
     if (w->ndim != 1 || w->shape[0] < 1 || !gs_op_dim_fits(in->dim[0], w->shape[0]))
         return gs_op_misfit(node, GS_ROLE_WEIGHT, in, err);
+    GS_TRY(gs_op_check_vector(node, GS_ROLE_BIAS, w->shape[0], err));
     if (!(node->attr.eps >= 0))
         return GS_FAIL(err, GS_E_INVALID, "rmsnorm with eps %g", (double)node->attr.eps);
     *out = (gs_dims){.ndim = 1, .dim = {w->shape[0]}};
     return GS_OK;
 }
 
+typedef struct state {
+    float *weight, *bias; /* [width]; bias NULL: none */
+} state;
+
+static void release(void *prepared) {
+    state *s = prepared;
+    gs_free(s->weight);
+    gs_free(s->bias);
+    gs_free(s);
+}
+
 static gs_status prepare(const gs_op_env *env, gs_node *node, gs_error *err) {
-    float *weight;
-    GS_TRY(gs_op_read(env, node->param[GS_ROLE_WEIGHT], &weight, err));
-    node->prepared = weight;
+    state *s = gs_calloc(1, sizeof *s);
+    if (!s) return gs_error_nomem(err, sizeof *s);
+    gs_status status = gs_op_read(env, node->param[GS_ROLE_WEIGHT], &s->weight, err);
+    if (status == GS_OK && node->param[GS_ROLE_BIAS])
+        status = gs_op_read(env, node->param[GS_ROLE_BIAS], &s->bias, err);
+    if (status != GS_OK) {
+        release(s);
+        return status;
+    }
+    node->prepared = s;
     return GS_OK;
 }
 
 static void norm_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const gs_op_call *call = ctx;
+    const gs_kernels *k = call->env->kernels;
+    const state *s = call->node->prepared;
     int64_t n = gs_op_width(call->node->output);
-    for (int64_t r = begin; r < end; r++)
-        call->env->kernels->rmsnorm_f32(n, call->in[0] + r * n, call->node->prepared,
-                                        call->node->attr.eps, call->out + r * n);
+    for (int64_t r = begin; r < end; r++) {
+        float *y = call->out + r * n;
+        k->rmsnorm_f32(n, call->in[0] + r * n, s->weight, call->node->attr.eps, y);
+        if (s->bias) k->add_f32(n, y, s->bias, y);
+    }
 }
 
 static gs_status forward(const gs_op_call *call, gs_error *err) {
@@ -42,11 +66,12 @@ static void describe(const gs_attr *attr, gs_strbuf *out) {
 
 const gs_op_class gs_op_class_RMSNORM = {
     .required = GS_ROLE_BIT(GS_ROLE_WEIGHT),
+    .optional = GS_ROLE_BIT(GS_ROLE_BIAS),
     .in_place = 1,
     .infer = infer,
     .prepare = prepare,
     .forward = forward,
-    .release = gs_free,
+    .release = release,
     .scaling = GS_SCALED_BY_PARAMS,
     .describe = describe,
 };

@@ -21,10 +21,12 @@ static const gs_room_rule rules[] = {
     {"calibrate", {"llm", "network", "kernels", "loaders", "base", NULL}},
     {"ptq", {"calibrate", "llm", "network", "kernels", "loaders", "base", NULL}},
     {"deploy", {"network", "loaders", "base", NULL}},
+    /* nothing of deploy/, calibrate/ or ptq/: it must be able to disagree with them */
+    {"verify", {"llm", "network", "kernels", "loaders", "base", NULL}},
     {"eval", {"llm", "network", "kernels", "loaders", "base", NULL}},
-    {"api", {"eval", "deploy", "ptq", "calibrate", "llm", "network", "kernels", "loaders",
+    {"api", {"eval", "verify", "deploy", "ptq", "calibrate", "llm", "network", "kernels", "loaders",
              "base", NULL}},
-    {"cli", {"api", "eval", "deploy", "ptq", "calibrate", "llm", "network", "kernels", "loaders",
+    {"cli", {"api", "eval", "verify", "deploy", "ptq", "calibrate", "llm", "network", "kernels", "loaders",
              "base", NULL}},
 };
 

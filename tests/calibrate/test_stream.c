@@ -69,8 +69,8 @@ typedef struct record {
 static gs_status keep_values(void *ctx, const gs_edge *edge, const gs_batch *batch, const float *data, gs_error *err) {
     record *r = ctx;
     (void)err;
-    for (int i = 0; i < gs_stream_edge_count(r->net); i++) {
-        if (strcmp(gs_stream_edge(r->net, i)->name, edge->name) != 0) continue;
+    for (int i = 0; i < gs_stream_edge_count(r->net, false); i++) {
+        if (strcmp(gs_stream_edge(r->net, false, i)->name, edge->name) != 0) continue;
         size_t bytes = (size_t)(batch->rows * edge->dims.dim[0]) * sizeof(float);
         r->data[i] = malloc(bytes);
         assert_non_null(r->data[i]);
@@ -160,12 +160,12 @@ static void compare_with_walk(const gs_stream_options *options) {
         record r;
         gs_observer_set set;
         gs_net *net = segment(&w, i);
-        assert_int_equal(gs_stream_edge_count(net), i == 0 ? 0 : 4);
+        assert_int_equal(gs_stream_edge_count(net, false), i == 0 ? 0 : 4);
         walk(&w, net, in, out, &r);
         assert_ok(gs_stream_observe_and_advance(s, net, &set, &err), &err);
-        assert_int_equal(set.count, gs_stream_edge_count(net));
+        assert_int_equal(set.count, gs_stream_edge_count(net, false));
         for (int e = 0; e < set.count; e++, edges++) {
-            assert_string_equal(set.observer[e].name, gs_stream_edge(net, e)->name);
+            assert_string_equal(set.observer[e].name, gs_stream_edge(net, false, e)->name);
             assert_ptr_equal(gs_observer_set_find(&set, set.observer[e].name), &set.observer[e]);
             assert_statistics(&w, &set.observer[e], r.data[e], options->skip_tokens, options->sample_rows);
             free(r.data[e]);
@@ -385,7 +385,7 @@ static void what_is_not_finite_is_named_with_its_edge(void **state) {
             assert_ok(gs_stream_observe_and_advance(s, net, &set, &err), &err);
             gs_observer_set_clear(&set);
         } else {
-            const char *edge = gs_stream_edge(net, 3)->name; /* what down_proj reads */
+            const char *edge = gs_stream_edge(net, false, 3)->name; /* what down_proj reads */
             assert_fails(gs_stream_observe_and_advance(s, net, &set, &err), GS_E_NUMERIC, &err);
             if (!strstr(err.text, edge) || !strstr(err.text, "row 4")) fail_msg("'%s' lacks '%s'", err.text, edge);
             assert_int_equal(set.count, 0);

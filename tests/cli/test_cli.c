@@ -8,7 +8,7 @@
 
 static void help_teaches_and_goes_to_standard_output(void **state) {
     (void)state;
-    static const char *const commands[] = {"", "inspect", "calibrate", "quantize", "eval", "tokenize"};
+    static const char *const commands[] = {"", "inspect", "calibrate", "quantize", "eval", "verify", "tokenize"};
     for (size_t i = 0; i < GS_COUNTOF(commands); i++) {
         const outcome *o = gstick("%s --help", commands[i]);
         assert_int_equal(o->code, 0);
@@ -53,7 +53,7 @@ static void the_main_job_from_model_to_measured_bundle(void **state) {
 static void the_weights_file_has_the_same_bytes_everywhere(void **state) {
     (void)state;
     static const char *const levels[] = {"scalar", "avx2", "avx512", "neon"};
-    static const uint64_t want = 0xa590d2efbad4caf8u;
+    static const uint64_t want = 0xe2d398a99676733du;
     fixture f;
     begin(&f);
     for (size_t i = 0; i < 2 * GS_COUNTOF(levels); i++) {
@@ -116,14 +116,14 @@ static void flags_win_over_a_recipe_and_the_manifest_reads_back_as_one(void **st
     char arguments[2400];
     begin(&f);
     tiny_text(f.model, "tokenizer_config.json", "{}");
-    tiny_text(f.model, "r.json", "{\"dtype\": \"bf16\", \"scale_convention\": \"goldenstick\", \"blacklist\": [\"up_proj\"]}");
-    snprintf(arguments, sizeof arguments, "--dtype f16 --recipe '%s/r.json' --blacklist k_proj,lm_head --max-shard-size 1M", f.model);
+    tiny_text(f.model, "r.json", "{\"dtype\": \"bf16\", \"scale_convention\": \"goldenstick\", \"blacklist\": [\"down_proj\"]}");
+    snprintf(arguments, sizeof arguments, "--dtype f16 --recipe '%s/r.json' --blacklist o_proj,lm_head --max-shard-size 1M", f.model);
     cJSON *recipe = recipe_of(&f, arguments);
     assert_string_equal(recipe_word(recipe, "scheme"), "w8a16");
     assert_string_equal(recipe_word(recipe, "format"), "ascend");
     assert_string_equal(recipe_word(recipe, "dtype"), "f16");
     assert_string_equal(recipe_word(recipe, "scale_convention"), "goldenstick");
-    assert_string_equal(recipe_word(recipe, "blacklist"), "k_proj");
+    assert_string_equal(recipe_word(recipe, "blacklist"), "o_proj");
     assert_int_equal(cJSON_GetArraySize(gs_json_get(recipe, "blacklist")), 2);
     assert_true(number(recipe, "max_shard_size") == 1 << 20);
     char *text = cJSON_PrintUnformatted(recipe);

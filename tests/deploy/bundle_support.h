@@ -6,7 +6,7 @@
 #include <api/opened.h>
 #include <base/json.h>
 #include <base/mem.h>
-#include <deploy/bundle_format.h>
+#include <deploy/bundle_writer.h>
 #include <loaders/shards.h>
 #include <network/rewrite.h>
 #include <sys/stat.h>
@@ -132,14 +132,13 @@ static inline void mixed_write(mixed_bundle *b, gs_dtype dtype) {
     gs_opened source;
     gs_bundle_writer *w;
     uint64_t bytes;
-    assert_ok(gs_opened_open(b->model, &source, &err), &err);
-    gs_bundle_options o = {.source = gs_model_checkpoint(source.model), .dtype = dtype, .quantize = "w8a8",
-                           .model_quant_type = "W8A8"};
-    assert_ok(gs_bundle_ascend.create(&cx, b->bundle, &o, &w, &err), &err);
-    mixed_pass(gs_bundle_ascend.plan, w, source.model, dtype);
-    assert_ok(gs_bundle_ascend.begin(w, &err), &err);
-    mixed_pass(gs_bundle_ascend.write, w, source.model, dtype);
-    assert_ok(gs_bundle_ascend.finish(w, &bytes, &err), &err);
+    assert_ok(gs_opened_open(b->model, NULL, &source, &err), &err);
+    gs_bundle_options o = {.source = gs_model_checkpoint(source.model), .dtype = dtype, .target = GS_TARGET_VLLM_ASCEND};
+    assert_ok(gs_bundle_writer_create(&cx, &gs_bundle_ascend, b->bundle, &o, &w, &err), &err);
+    mixed_pass(gs_bundle_writer_plan, w, source.model, dtype);
+    assert_ok(gs_bundle_writer_begin(w, &err), &err);
+    mixed_pass(gs_bundle_writer_write, w, source.model, dtype);
+    assert_ok(gs_bundle_writer_finish(w, &bytes, &err), &err);
     gs_opened_close(&source);
 }
 

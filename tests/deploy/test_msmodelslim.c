@@ -1,5 +1,4 @@
-/* Bundles that the original tool wrote (shared data): those that we compute open and have the perplexity of a
- * quantized model; all others are refused by name. */
+/* Bundles that the original tool wrote (shared data): all of them open, and have the perplexity of a quantized model. */
 #include <tests/support.h>
 
 #include <api/opened.h>
@@ -9,39 +8,59 @@
 
 #define FOLDER "reference/msmodelslim/stories260K-"
 
+/* How far one may be from the float model. */
 typedef struct reference {
     const char *name;
-    const char *refused; /* words of the refusal; NULL: it is evaluated */
+    double kld, ppl; /* divergence a token; share of the perplexity; 0: made from a model that is not there */
 } reference;
 
+/* The int8 caches clip, in the tool's own numbers: the current line (v1) has the ranges of its last calibration text alone
+ * (3 % of the keys lie outside), the older one (v0) those of keys before their rotation (9 %). A float64 program of their
+ * definition gives 1.7727 for v1-float-c8 and 2.0434 for v0-w8a16-c8, the same 1.3546 as without a cache when V0's scales
+ * are used before the rotation. */
 static const reference table[] = {
-    {"bf16-v1-w8a16", NULL},
-    {"bf16-v1-w8a8-dynamic", NULL},
-    {"bf16-v1-w8a8-static-asym", NULL},
-    {"f16-v1-w8a16", NULL},
-    {"f16-v1-w8a8-dynamic", NULL},
-    {"f16-v1-w8a8-static-asym", NULL},
-    {"f32-v1-w8a16", NULL},
-    {"f32-v1-w8a16-onefile", NULL},
-    {"f32-v1-w8a16-gptq", NULL},
-    {"f32-v1-w8a16-ssz", NULL},
-    {"f32-v1-w8a8-dynamic", NULL},
-    {"f32-v1-w8a8-dynamic-itersmooth09", NULL},
-    {"f32-v1-w8a8-static-asym", NULL},
-    {"f32-v1-w8a8-static-sym", NULL},
-    {"f32-v1-w8a8-static-mean", NULL},
-    {"f32-v1-w8a8-static-histogram", NULL},
-    {"f32-v1-w8a8-static-downfloat", NULL},
-    {"f32-v1-w8a8-static-flexsmooth", NULL},
-    {"f32-v1-w8a8-static-itersmooth05", NULL},
-    {"f32-v1-w8a16-gptq-g32", "q_proj.weight_scale' is F32 [64, 2]"},
-    {"f32-v1-w8a8-mix", "has type 'W8A8_MIX'"},
-    {"f32-v1-w8a16-c8", "k_proj.kv_cache_offset"},
-    {"f32-v1-float-c8", "k_proj.kv_cache_offset"},
-    {"f32-v1-w8a8-static-smoothquant05", "input_layernorm.bias"},
-    {"f32-v1-w8a8-static-itersmooth05-shift", "input_layernorm.bias"},
-    {"f32-v1-mindie-w8a8-static-asym", "neither model.safetensors"},
-    {"f32-v0-w8a8-static", "has no config.json"},
+    {"bf16-v0-w8a16", 0.002, 0.005},
+    {"bf16-v0-w8a8-static", 0.02, 0.03},
+    {"bf16-v1-w8a16", 0.002, 0.005},
+    {"bf16-v1-w8a8-dynamic", 0.02, 0.03},
+    {"bf16-v1-w8a8-static-asym", 0.02, 0.03},
+    {"f16-v0-w8a16", 0.002, 0.005},
+    {"f16-v0-w8a8-static", 0.02, 0.03},
+    {"f16-v1-w8a16", 0.002, 0.005},
+    {"f16-v1-w8a8-dynamic", 0.02, 0.03},
+    {"f16-v1-w8a8-static-asym", 0.02, 0.03},
+    {"f32-v0-w4a16-g32", 0.15, 0.3},
+    {"f32-v0-w4a16-g32-oldnames", 0.15, 0.3},
+    {"f32-v0-w4a16-perchannel", 0.15, 0.3},
+    {"f32-v0-w8a16", 0.002, 0.005},
+    {"f32-v0-w8a16-asym", 0.002, 0.005},
+    {"f32-v0-w8a16-c8", 0.9, 1.2},
+    {"f32-v0-w8a8-dynamic", 0.02, 0.03},
+    {"f32-v0-w8a8-static", 0.02, 0.03},
+    {"f32-v0-w8a8-static-m1", 0.02, 0.03},
+    {"f32-v0-w8a8-static-m1-oldnames", 0.02, 0.03},
+    {"f32-v0-w8a8-static-m4", 0.02, 0.03},
+    {"f32-v1-float-c8", 0.6, 0.7},
+    {"f32-v1-mindie-w8a8-static-asym", 0.02, 0.03},
+    {"f32-v1-w8a16", 0.002, 0.005},
+    {"f32-v1-w8a16-c8", 0.6, 0.7},
+    {"f32-v1-w8a16-gptq", 0.002, 0.005},
+    {"f32-v1-w8a16-gptq-g32", 0.002, 0.005},
+    {"f32-v1-w8a16-onefile", 0.002, 0.005},
+    {"f32-v1-w8a16-ssz", 0.002, 0.005},
+    {"f32-v1-w8a8-dynamic", 0.02, 0.03},
+    {"f32-v1-w8a8-dynamic-itersmooth09", 0.02, 0.03},
+    {"f32-v1-w8a8-mix", 0.02, 0.03},
+    {"f32-v1-w8a8-static-asym", 0.02, 0.03},
+    {"f32-v1-w8a8-static-asym-bias", 0, 0},
+    {"f32-v1-w8a8-static-downfloat", 0.02, 0.03},
+    {"f32-v1-w8a8-static-flexsmooth", 0.02, 0.03},
+    {"f32-v1-w8a8-static-histogram", 0.02, 0.03},
+    {"f32-v1-w8a8-static-itersmooth05", 0.02, 0.03},
+    {"f32-v1-w8a8-static-itersmooth05-shift", 0.02, 0.03},
+    {"f32-v1-w8a8-static-mean", 0.02, 0.03},
+    {"f32-v1-w8a8-static-smoothquant05", 0.02, 0.03},
+    {"f32-v1-w8a8-static-sym", 0.02, 0.03},
 };
 
 static const char *folder_of(const char *name) {
@@ -53,11 +72,23 @@ static const char *folder_of(const char *name) {
     return found ? path : NULL;
 }
 
-static void every_bundle_is_computed_or_refused_by_name(void **state) {
+/* A bundle whose float model nobody kept (its biases are random): against its own dequantized weights. */
+static void check_against_weights(gs_session *s, const char *folder, const gs_evaluate_options *options, double nll) {
+    gs_error err = {0};
+    gs_evaluate_options o = *options;
+    gs_eval_result r;
+    o.against = NULL;
+    o.arith = "weights";
+    assert_ok(gs_evaluate(s, folder, &o, &r, &err), &err);
+    print_message("%-36s %9.5f %+9.5f\n", "  against its own weights", r.nll, nll - r.nll);
+    assert_true(fabs(nll - r.nll) < 0.02);
+}
+
+static void every_bundle_opens_and_is_close_to_the_float_model(void **state) {
     (void)state;
     gs_need_data(tokens, "data/lm/golden/stories260K_eval_61440.i32");
     gs_need_data(config, "data/lm/stories260K-hf-llama/config.json");
-    gs_need_data(first, FOLDER "f32-v1-w8a8-static-asym/config.json");
+    gs_need_data(first, FOLDER "f32-v1-w8a8-static-asym/quant_model_description.json");
     (void)first;
     char model[1024], ids[1024];
     snprintf(ids, sizeof ids, "%s", tokens); /* the helper's buffers are reused */
@@ -66,22 +97,20 @@ static void every_bundle_is_computed_or_refused_by_name(void **state) {
     gs_session *s;
     gs_error err = {0};
     assert_ok(gs_session_create(&so, &s, &err), &err);
+    print_message("%-36s %9s %9s %9s\n", "bundle", "nll", "delta", "kld");
     for (size_t i = 0; i < GS_COUNTOF(table); i++) {
         const char *folder = folder_of(table[i].name);
         if (!folder) fail_msg("%s is not there", table[i].name);
-        gs_evaluate_options o = {.tokens = ids, .window = 512, .max_windows = 1, .against = model};
+        gs_evaluate_options o = {.tokens = ids, .window = 512, .max_windows = 1, .against = model, .config = model};
         gs_eval_result r;
-        gs_status status = gs_evaluate(s, folder, &o, &r, &err);
-        if (table[i].refused) {
-            if (status == GS_OK) fail_msg("%s was computed", table[i].name);
-            if (!strstr(err.text, table[i].refused)) fail_msg("%s: %s", table[i].name, err.text);
+        if (gs_evaluate(s, folder, &o, &r, &err) != GS_OK) fail_msg("%s: %s", table[i].name, err.text);
+        print_message("%-36s %9.5f %+9.5f %9.6f\n", table[i].name, r.nll, r.nll - r.ref_nll, r.kld_mean);
+        if (table[i].kld == 0) {
+            check_against_weights(s, folder, &o, r.nll);
             continue;
         }
-        if (status != GS_OK) fail_msg("%s: %s", table[i].name, err.text);
-        bool int8 = strstr(table[i].name, "w8a8") != NULL;
-        if (!(r.kld_mean < (int8 ? 0.02 : 0.002)) || !(fabs(r.delta_ppl) < (int8 ? 0.03 : 0.005) * r.ref_ppl))
-            fail_msg("%s: perplexity %.5f against %.5f, divergence %.5f", table[i].name, r.ppl, r.ref_ppl,
-                     r.kld_mean);
+        if (!(r.kld_mean < table[i].kld) || !(fabs(r.delta_ppl) < table[i].ppl * r.ref_ppl))
+            fail_msg("%s: perplexity %.5f against %.5f, divergence %.5f", table[i].name, r.ppl, r.ref_ppl, r.kld_mean);
     }
     gs_session_destroy(s);
 }
@@ -134,7 +163,7 @@ static void static_biases_are_folded_where_we_expect_them(void **state) {
         gs_error err = {0};
         gs_opened o;
         int64_t rows = 0;
-        assert_ok(gs_opened_open(folder_of(names[i]), &o, &err), &err);
+        assert_ok(gs_opened_open(folder_of(names[i]), NULL, &o, &err), &err);
         for (int g = 0; g < gs_model_segments(o.model); g++) {
             gs_net *net;
             assert_ok(gs_model_segment(o.model, g, &net, &err), &err);
@@ -151,7 +180,7 @@ static void static_biases_are_folded_where_we_expect_them(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_bundle_is_computed_or_refused_by_name),
+        cmocka_unit_test(every_bundle_opens_and_is_close_to_the_float_model),
         cmocka_unit_test(static_biases_are_folded_where_we_expect_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,7 +142,7 @@ static void compare_golden(const gs_safetensors *st, const gs_node *node) {
     const int32_t *bias = golden(st, "ascend", node->name, "quant_bias");
     gs_act_params act = {*(const float *)golden(st, "none", node->name, "input_scale"),
                          (float)*(const int32_t *)golden(st, "none", node->name, "input_offset")};
-    gs_row_rule rule = {GS_SCALE_GOLDENSTICK, GS_F32, NULL};
+    gs_row_rule rule = {.convention = GS_SCALE_GOLDENSTICK, .compute = GS_F32};
     for (int64_t r = 0; r < rows; r++) {
         gs_error err = {0};
         gs_row_stats stats = {0};

@@ -8,7 +8,7 @@
 
 #include <base/json.h>
 #include <calibrate/observer.h>
-#include <deploy/bundle_format.h>
+#include <deploy/bundle_writer.h>
 #include <math.h>
 #include <ptq/act_quant.h>
 #include <ptq/round_to_nearest.h>
@@ -63,7 +63,7 @@ static void write_segments(gs_context *cx, const gs_model *m, gs_comp_algo *algo
         assert_ok(gs_model_segment(m, i, &net, &err), &err);
         assert_ok(gs_comp_algo_apply(algo, net, &err), &err);
         if (bytes) assert_ok(gs_comp_algo_convert(algo, cx, net, &err), &err);
-        assert_ok(bytes ? gs_bundle_ascend.write(w, net, &err) : gs_bundle_ascend.plan(w, net, &err), &err);
+        assert_ok(bytes ? gs_bundle_writer_write(w, net, &err) : gs_bundle_writer_plan(w, net, &err), &err);
         gs_net_destroy(net);
     }
 }
@@ -97,12 +97,12 @@ static void write_bundle(const recipe *r, const gs_model *m, const char *path) {
     } else {
         assert_ok(gs_round_to_nearest_create(&config, &algo, &err), &err);
     }
-    gs_bundle_options o = {.source = gs_model_checkpoint(m), .dtype = GS_F32, .quantize = "w8a8", .model_quant_type = "W8A8"};
-    assert_ok(gs_bundle_ascend.create(&cx, path, &o, &w, &err), &err);
+    gs_bundle_options o = {.source = gs_model_checkpoint(m), .dtype = GS_F32};
+    assert_ok(gs_bundle_writer_create(&cx, &gs_bundle_ascend, path, &o, &w, &err), &err);
     write_segments(&cx, m, algo, w, false);
-    assert_ok(gs_bundle_ascend.begin(w, &err), &err);
+    assert_ok(gs_bundle_writer_begin(w, &err), &err);
     write_segments(&cx, m, algo, w, true);
-    assert_ok(gs_bundle_ascend.finish(w, &size, &err), &err);
+    assert_ok(gs_bundle_writer_finish(w, &size, &err), &err);
     gs_comp_algo_destroy(algo);
     cJSON_Delete(json);
 }
@@ -217,7 +217,7 @@ static void rows_their_way(const gs_safetensors *factors, const gs_tensor *w, in
 
 static void compare_rows(const gs_shards *theirs, const char *name, int64_t rows, int64_t cols, const float *w) {
     char key[160];
-    gs_row_rule rule = {GS_SCALE_ASCEND, GS_F32, NULL};
+    gs_row_rule rule = {.convention = GS_SCALE_ASCEND, .compute = GS_F32};
     snprintf(key, sizeof key, "%s.weight", name);
     const gs_tensor *q = gs_shards_find(theirs, key);
     snprintf(key, sizeof key, "%s.weight_scale", name);

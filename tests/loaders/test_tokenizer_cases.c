@@ -45,7 +45,7 @@ static void llama2_of_its_tokenizer_model(void **state) {
 static void qwen2_of_its_tokenizer_json(void **state) {
     (void)state;
     /* Qwen 3 has the vocabulary and the rules of Qwen 2 */
-    tok_need_cached(path, "tokenizer-qwen3.json");
+    tok_need_cached(path, "tokenizers/qwen3/tokenizer.json");
     gs_need_data(cases, "data/tokenizers/llama.cpp/ggml-vocab-qwen2.gguf.inp");
     char base[1100];
     snprintf(base, sizeof base, "%.*s", (int)(strlen(cases) - 4), cases);

@@ -316,88 +316,6 @@ static void normalized_tokens_are_found_behind_the_normalizer(void **state) {
     gs_tokenizer_destroy(t);
 }
 
-static void bos_comes_from_the_template(void **state) {
-    (void)state;
-    static const char json[] =
-        "{\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},"
-        "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_"
-        "id\":0}},"
-        "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>"
-        "\",\"ids\":[8],"
-        "\"tokens\":[\"<s>\"]}}}]},\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":"
-        "true}]," MODEL("") "}";
-    gs_tokenizer *t = tok_from_json(json);
-    gs_error err = {0};
-    int32_t *ids;
-    size_t n;
-    assert_int_equal(gs_tokenizer_bos(t), 8);
-    assert_true(gs_tokenizer_adds_bos(t));
-    static const struct {
-        gs_bos_mode mode;
-        size_t n;
-    } modes[] = {{GS_BOS_AUTO, 2}, {GS_BOS_ALWAYS, 2}, {GS_BOS_NEVER, 1}};
-    for (size_t i = 0; i < GS_COUNTOF(modes); i++) {
-        assert_ok(gs_tokenizer_encode(t, NULL, "ab", 2, modes[i].mode, false, &ids, &n, &err),
-                  &err);
-        assert_int_equal(n, modes[i].n);
-        assert_int_equal(ids[0], modes[i].n == 2 ? 8 : 5);
-        gs_free(ids);
-    }
-    gs_tokenizer_destroy(t);
-    t = tok_from_json("{" MODEL("") "}");
-    assert_fails(gs_tokenizer_encode(t, NULL, "a", 1, GS_BOS_ALWAYS, false, &ids, &n, &err),
-                 GS_E_INVALID, &err);
-    assert_ok(gs_tokenizer_encode(t, NULL, "a", 1, GS_BOS_AUTO, false, &ids, &n, &err), &err);
-    assert_int_equal(n, 1);
-    gs_free(ids);
-    gs_tokenizer_destroy(t);
-}
-
-static void write_file(const char *dir, const char *name, const char *text) {
-    char path[1200];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fclose(f), 0);
-}
-
-static void the_configuration_beside_it_has_the_last_word_on_bos(void **state) {
-    (void)state;
-    static const struct {
-        const char *config;
-        bool adds;
-        int bos;
-    } cases[] = {
-        {"{\"add_bos_token\":true,\"bos_token\":\"<s>\"}", true, 8},
-        {"{\"add_bos_token\":true,\"bos_token\":{\"content\":\"abc\"}}", true, 6},
-        {"{\"bos_token\":\"<s>\"}", false, 8},
-        {"{\"add_bos_token\":false,\"bos_token\":null}", false, -1},
-    };
-    char *dir = gs_test_tmpdir();
-    write_file(
-        dir, "tokenizer.json",
-        "{\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":true}]," MODEL("") "}");
-    gs_tokenizer_destroy(tok_open(dir));
-    for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
-        write_file(dir, "tokenizer_config.json", cases[i].config);
-        gs_tokenizer *t = tok_open(dir);
-        assert_int_equal(gs_tokenizer_bos(t), cases[i].bos);
-        assert_int_equal(gs_tokenizer_adds_bos(t), cases[i].adds);
-        gs_tokenizer_destroy(t);
-    }
-    gs_error err = {0};
-    gs_tokenizer *t;
-    write_file(dir, "tokenizer_config.json", "{\"add_bos_token\":true}");
-    assert_fails(gs_tokenizer_open(dir, &t, &err), GS_E_FORMAT, &err);
-    write_file(dir, "tokenizer_config.json", "{\"add_bos_token\":true,\"bos_token\":\"<none>\"}");
-    assert_fails(gs_tokenizer_open(dir, &t, &err), GS_E_FORMAT, &err);
-    write_file(dir, "tokenizer_config.json", "[");
-    assert_fails(gs_tokenizer_open(dir, &t, &err), GS_E_FORMAT, &err);
-    assert_null(t);
-    gs_test_rmdir(dir);
-}
-
 static void a_path_without_a_tokenizer_is_refused(void **state) {
     (void)state;
     gs_error err = {0};
@@ -594,8 +512,6 @@ int main(void) {
         cmocka_unit_test(added_tokens_swallow_the_space_beside_them),
         cmocka_unit_test(single_words_want_no_letter_beside_them),
         cmocka_unit_test(normalized_tokens_are_found_behind_the_normalizer),
-        cmocka_unit_test(bos_comes_from_the_template),
-        cmocka_unit_test(the_configuration_beside_it_has_the_last_word_on_bos),
         cmocka_unit_test(a_path_without_a_tokenizer_is_refused),
         cmocka_unit_test(text_that_is_not_utf8_is_refused),
         cmocka_unit_test(unknown_parts_are_refused_by_name),

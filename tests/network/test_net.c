@@ -204,7 +204,7 @@ static void params_are_there_when_and_only_when_the_operation_uses_them(void **s
     assert_string_equal(err.text, "norm: rmsnorm without a weight");
     gs_new_param(net, norm, GS_ROLE_WEIGHT, 1, 4, 0, 0, 0, 1, 0, &seed);
     assert_ok(gs_net_infer(net, &err), &err);
-    gs_new_param(net, norm, GS_ROLE_BIAS, 1, 4, 0, 0, 0, 1, 0, &seed);
+    gs_new_param(net, norm, GS_ROLE_MEAN, 1, 4, 0, 0, 0, 1, 0, &seed);
     assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
     gs_net_destroy(net);
 }

@@ -78,7 +78,7 @@ static void a_quantized_linear_is_its_dequantized_twin(void **state) {
         for (int o = 0; o < OUT; o++) {
             float s = rounded(k.compute, rounded(k.stored, scale[o]));
             float z = k.offset ? rounded(k.compute, rounded(k.stored, offset[o])) : 0;
-            for (int i = 0; i < IN; i++) w[o * IN + i] = ((float)q[o * IN + i] + z) * s;
+            for (int i = 0; i < IN; i++) w[o * IN + i] = ((float)q[o * IN + i] - z) * s;
             held[o] = rounded(k.compute, bias[o]);
         }
         gs_net *net = make_qlinear(&k, q, scale, offset, bias), *twin = make_linear(w, held);

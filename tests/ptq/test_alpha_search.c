@@ -40,7 +40,7 @@ static gs_group_choice choose(gs_scheme scheme, gs_smoothing smoothing, bool hal
     gs_group_choice out;
     assert_ok(gs_edge_groups_find(net, &groups, &err), &err);
     const gs_edge_group *g = gs_group_of(&groups, "norm");
-    assert_ok(gs_group_data_init(&data, &cx, g, g->linear, g->count, &o, &options, GS_SCALE_ASCEND, GS_F32, &err), &err);
+    assert_ok(gs_group_data_init(&data, &cx, g, g->linear, g->count, &o, &options, &(gs_row_rule){.convention = GS_SCALE_ASCEND, .compute = GS_F32}, &err), &err);
     assert_ok(gs_group_choose(&cx, &data, scheme, NULL, NULL, &out, &err), &err);
     gs_group_data_clear(&data);
     gs_edge_groups_clear(&groups);

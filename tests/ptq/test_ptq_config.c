@@ -41,6 +41,7 @@ static void every_row_of_the_matrix_is_legal(void **state) {
         {I8, F, F, C, T, C, GS_OUTLIERS_NONE, GS_RECOVERY_NONE, 0, false},
         {I8, F, I8, C, T, C, GS_OUTLIERS_NONE, GS_RECOVERY_NONE, 0, false},
         {I8, F, F, G, T, C, GS_OUTLIERS_NONE, GS_RECOVERY_GPTQ, 128, false},
+        {I8, F, F, G, T, C, GS_OUTLIERS_NONE, GS_RECOVERY_NONE, 32, false},
         {I8, I8, F, C, T, C, GS_OUTLIERS_SMOOTH, GS_RECOVERY_NONE, 0, false},
         {I8, I8, I8, C, T, C, GS_OUTLIERS_SMOOTH, GS_RECOVERY_NONE, 0, false},
         {I8, I8, F, C, T, C, GS_OUTLIERS_OSL, GS_RECOVERY_NONE, 0, false},

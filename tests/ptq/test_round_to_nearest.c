@@ -86,6 +86,59 @@ static void linears_become_qlinears_with_rows_quantized_as_specified(void **stat
     gs_net_destroy(net);
 }
 
+/* Groups of 20 columns fit the second linear alone; its scales are f16 in a f32 bundle. */
+static void scales_by_groups_are_a_matrix_and_what_has_no_whole_groups_stays_float(void **state) {
+    (void)state;
+    gs_error err = {0};
+    enum { G = 20 };
+    fill(w1, GS_COUNTOF(w1), 11);
+    fill(w2, GS_COUNTOF(w2), 12);
+    gs_net *net = two_linears(w1, w2, &err);
+    gs_ptq_config config = gs_ptq_config_w8a16();
+    gs_comp_algo *algo;
+    config.compute = GS_F32;
+    config.scale_dtype = GS_F16;
+    config.weight_quant_granularity = GS_PER_GROUP;
+    config.group_size = G;
+    assert_ok(gs_round_to_nearest_create(&config, &algo, &err), &err);
+    quantize(net, algo, 3);
+    assert_int_equal(gs_net_find(net, "block.first")->op, GS_OP_LINEAR);
+    const gs_summary *summary = gs_comp_algo_summary(algo);
+    assert_string_equal(summary->layer[0].scheme, "FLOAT");
+    assert_string_equal(summary->layer[0].reason, "37 columns are no whole groups of 20");
+    assert_string_equal(summary->layer[1].scheme, "W8A16");
+    const gs_node *node = gs_net_find(net, "block.second");
+    const gs_param *scale = node->param[GS_ROLE_WEIGHT_SCALE], *offset = node->param[GS_ROLE_WEIGHT_OFFSET];
+    assert_true(scale->shape[0] == IN && scale->shape[1] == OUT / G && offset->shape[1] == OUT / G);
+    const int8_t *q = node->param[GS_ROLE_WEIGHT]->data;
+    for (int r = 0; r < IN; r++)
+        for (int g = 0; g < OUT / G; g++) {
+            const float *w = w2 + r * OUT + g * G;
+            float m = 0, s = ((const float *)scale->data)[r * (OUT / G) + g];
+            for (int i = 0; i < G; i++) m = fmaxf(m, fabsf(w[i]));
+            assert_true(s == gs_row_scale(GS_SCALE_ASCEND, GS_F16, m));
+            assert_true(((const float *)offset->data)[r * (OUT / G) + g] == 0);
+            for (int i = 0; i < G; i++) assert_int_equal(q[r * OUT + g * G + i], (int)rintf(w[i] / s));
+        }
+    gs_comp_algo_destroy(algo);
+    gs_net_destroy(net);
+}
+
+static void a_float_config_leaves_everything_and_says_so(void **state) {
+    (void)state;
+    gs_error err = {0};
+    gs_net *net = two_linears(w1, w2, &err);
+    gs_ptq_config config = gs_ptq_config_w8a16();
+    gs_comp_algo *algo;
+    config.weight_quant_dtype = GS_QUANT_NONE;
+    assert_ok(gs_round_to_nearest_create(&config, &algo, &err), &err);
+    quantize(net, algo, 1);
+    assert_int_equal(gs_net_find(net, "block.first")->op, GS_OP_LINEAR);
+    assert_string_equal(gs_comp_algo_summary(algo)->layer[1].reason, "weights stay float");
+    gs_comp_algo_destroy(algo);
+    gs_net_destroy(net);
+}
+
 static void bytes_do_not_depend_on_the_number_of_threads(void **state) {
     (void)state;
     gs_error err = {0};
@@ -212,6 +265,8 @@ int main(void) {
     if (forced && strcmp(gs_isa_name(gs_isa_selected()), forced) != 0) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linears_become_qlinears_with_rows_quantized_as_specified),
+        cmocka_unit_test(scales_by_groups_are_a_matrix_and_what_has_no_whole_groups_stays_float),
+        cmocka_unit_test(a_float_config_leaves_everything_and_says_so),
         cmocka_unit_test(bytes_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(a_blacklisted_linear_stays_as_it_is_and_says_why),
         cmocka_unit_test(nan_names_the_tensor_and_the_place),

@@ -49,7 +49,7 @@ static void a_refined_row_is_the_best_of_all_the_candidates(void **state) {
         float w[N], h[N];
         int8_t q[N], plain[N];
         make(w, h, &seed);
-        gs_row_rule rule = {conventions[round % 2], computes[round % 3], h}, without = rule;
+        gs_row_rule rule = {.convention = conventions[round % 2], .compute = computes[round % 3], .importance = h}, without = rule;
         without.importance = NULL;
         float s = quantize(&rule, w, q), s0 = quantize(&without, w, plain), m = largest(w);
         assert_true(s0 == gs_row_scale(rule.convention, rule.compute, m));
@@ -80,7 +80,7 @@ static void the_last_candidate_is_tried_too(void **state) {
         w[i] = i ? 0.8f : 1.0f;
         h[i] = i != 0;
     }
-    gs_row_rule rule = {GS_SCALE_ASCEND, GS_F32, h};
+    gs_row_rule rule = {.convention = GS_SCALE_ASCEND, .compute = GS_F32, .importance = h};
     assert_true(quantize(&rule, w, q) == gs_row_scale(GS_SCALE_ASCEND, GS_F32, 0.8f));
     for (int i = 0; i < N; i++) assert_int_equal(q[i], 127);
 }
@@ -92,7 +92,7 @@ static void inputs_that_never_fire_do_not_change_the_row(void **state) {
     int8_t q[N], plain[N];
     make(w, h, &seed);
     memset(h, 0, sizeof h);
-    gs_row_rule rule = {GS_SCALE_ASCEND, GS_F32, h}, without = {GS_SCALE_ASCEND, GS_F32, NULL};
+    gs_row_rule rule = {.convention = GS_SCALE_ASCEND, .compute = GS_F32, .importance = h}, without = {.convention = GS_SCALE_ASCEND, .compute = GS_F32};
     assert_true(quantize(&rule, w, q) == quantize(&without, w, plain)); /* the first of equals */
     assert_memory_equal(q, plain, sizeof q);
 }
@@ -106,7 +106,7 @@ static void only_the_inputs_that_fire_decide(void **state) {
     for (int i = 0; i < N; i++) h[i] = i == 5;
     w[0] = 1; /* the largest, with no say */
     w[5] = 0.9f;
-    gs_row_rule rule = {GS_SCALE_ASCEND, GS_F32, h};
+    gs_row_rule rule = {.convention = GS_SCALE_ASCEND, .compute = GS_F32, .importance = h};
     float s = quantize(&rule, w, q);
     assert_true(fabsf((float)q[5] * s - w[5]) < fabsf(rintf(w[5] * 127) / 127 - w[5]));
 }
@@ -117,7 +117,7 @@ static void a_zero_row_stays_what_it_was(void **state) {
     int8_t q[N];
     for (int i = 0; i < N; i++) h[i] = 1;
     for (int c = 0; c < 2; c++) {
-        gs_row_rule rule = {conventions[c], GS_F16, h};
+        gs_row_rule rule = {.convention = conventions[c], .compute = GS_F16, .importance = h};
         memset(q, 1, sizeof q);
         assert_true(quantize(&rule, w, q) == gs_row_scale(conventions[c], GS_F16, 0));
         for (int i = 0; i < N; i++) assert_int_equal(q[i], 0);
@@ -135,7 +135,7 @@ static void what_is_not_finite_is_refused_and_nothing_written(void **state) {
         gs_row_stats stats = {0};
         memset(q, 9, sizeof q);
         w[N - 1] = bad[i];
-        assert_false(gs_row_quantize(&(gs_row_rule){GS_SCALE_ASCEND, GS_F32, h}, N, w, q, &scale, scratch, &stats));
+        assert_false(gs_row_quantize(&(gs_row_rule){.convention = GS_SCALE_ASCEND, .compute = GS_F32, .importance = h}, N, w, q, &scale, scratch, &stats));
         assert_true(scale == 7 && q[0] == 9 && stats.rows == 0);
     }
 }

@@ -16,7 +16,7 @@ static void assert_quantized(const gs_node *node, const float *w, const float *s
     assert_int_equal(node->op, GS_OP_QLINEAR);
     int64_t rows = node->param[GS_ROLE_WEIGHT]->shape[0], cols = node->param[GS_ROLE_WEIGHT]->shape[1];
     const int8_t *q = node->param[GS_ROLE_WEIGHT]->data;
-    gs_row_rule rule = {GS_SCALE_ASCEND, GS_F32, NULL};
+    gs_row_rule rule = {.convention = GS_SCALE_ASCEND, .compute = GS_F32};
     assert_true(*(float *)node->param[GS_ROLE_INPUT_SCALE]->data == act.scale);
     assert_true(*(float *)node->param[GS_ROLE_INPUT_OFFSET]->data == act.offset);
     for (int64_t r = 0; r < rows; r++) {
@@ -172,7 +172,7 @@ static void refined_rows_are_chosen_for_what_the_linear_reads(void **state) {
             if (!smoothed) s[j] = 1;
             importance[j] = (float)(o.square_sum[j] / (double)o.rows / ((double)s[j] * (double)s[j]));
         }
-        gs_row_rule rule = {GS_SCALE_ASCEND, GS_F32, importance};
+        gs_row_rule rule = {.convention = GS_SCALE_ASCEND, .compute = GS_F32, .importance = importance};
         gs_refine_samples samples;
         float *x = calloc((size_t)(o.sample_rows * NET_IN), sizeof *x), *work = calloc((size_t)o.sample_rows + NET_IN + 16, sizeof *work);
         for (int64_t i = 0; i < o.sample_rows * NET_IN; i++) x[i] = gs_bf16_to_f32(o.sample[i]) / s[i % NET_IN];

@@ -28,8 +28,8 @@ static void begin(setting *s) {
         s->importance[j] = fabsf(gs_test_randf(&seed));
     }
     for (int i = 0; i < WIDTH; i++) s->x[2 * WIDTH + i] = 0; /* a token of zeros */
-    gs_row_rule f32 = {GS_SCALE_ASCEND, GS_F32, NULL}, bf16 = {GS_SCALE_GOLDENSTICK, GS_BF16, NULL};
-    gs_row_rule f16 = {GS_SCALE_ASCEND, GS_F16, s->importance};
+    gs_row_rule f32 = {.convention = GS_SCALE_ASCEND, .compute = GS_F32}, bf16 = {.convention = GS_SCALE_GOLDENSTICK, .compute = GS_BF16};
+    gs_row_rule f16 = {.convention = GS_SCALE_ASCEND, .compute = GS_F16, .importance = s->importance};
     gs_act_params wide = gs_act_params_from_range(-30, 25, false, GS_F32);
     gs_act_params half = gs_act_params_from_range(-6, 8, false, GS_F16), even = gs_act_params_from_range(-10, 10, true, GS_BF16);
     assert_true(gs_round_to(GS_BF16, 1 / even.scale) != 1 / even.scale); /* consumers multiply by the rounded one */

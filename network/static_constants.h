@@ -1,0 +1,22 @@
+/* The constants that a consumer of static int8 activations needs to multiply its codes with int8 weights.
+ *
+ * For input scale s and offset o, and weights with codes q [n, k] and scales sw [n] as stored (ascend-bundles.md 4.2):
+ *   deq_scale[n]  = s * sw[n]                                     (one f32 product)
+ *   quant_bias[n] = rne(bias[n] / deq_scale[n]) - o * sum_k q[n,k]   (int64; GS_E_NUMERIC unless
+ *                   |quant_bias| + 128 sum |q| < 2^31)
+ */
+#ifndef GS_NETWORK_STATIC_CONSTANTS_H
+#define GS_NETWORK_STATIC_CONSTANTS_H
+
+#include <base/error.h>
+
+typedef struct gs_act_params {
+    float scale, offset; /* offset: an integer in [-128, 127] */
+} gs_act_params;
+
+/* One row of the constants above. q: [k]; bias 0 when there is none. `name` and `row` are for the error. Thread safe. */
+gs_status gs_static_constants(gs_act_params act, float weight_scale, float bias, int64_t k, const int8_t *q,
+                              const char *name, int64_t row, float *deq_scale,
+                              int32_t *quant_bias, gs_error *err) GS_NODISCARD;
+
+#endif

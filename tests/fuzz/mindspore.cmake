@@ -1,0 +1,1 @@
+gs_fuzz(mindspore_ckpt)

@@ -1,0 +1,2 @@
+gs_fuzz(zip)
+gs_fuzz(unpickle)

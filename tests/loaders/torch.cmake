@@ -1,0 +1,6 @@
+gs_test(zip_archive SOURCES test_zip_archive.c)
+gs_test(unpickle SOURCES test_unpickle.c)
+gs_test(torch_file SOURCES test_torch_file.c)
+gs_test(torch_hostile SOURCES test_torch_hostile.c)
+gs_seeds(zip)
+gs_seeds(unpickle)

@@ -1,0 +1,156 @@
+/* A MindSpore checkpoint with the names of Golden Stick's older layers (AB 6.2): one .ckpt beside config.json. What a linear
+ * is follows from what it stores. */
+#include <verify/scan.h>
+
+#include <base/mem.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *ours, *theirs;
+} endings[] = {
+    {"self_attn.q_proj", "attention.wq"},     {"self_attn.k_proj", "attention.wk"},
+    {"self_attn.v_proj", "attention.wv"},     {"self_attn.o_proj", "attention.wo"},
+    {"mlp.gate_proj", "feed_forward.w1"},     {"mlp.up_proj", "feed_forward.w3"},
+    {"mlp.down_proj", "feed_forward.w2"},     {"input_layernorm", "attention_norm"},
+    {"post_attention_layernorm", "ffn_norm"}, {"model.embed_tokens", "model.tok_embeddings"},
+    {"model.norm", "model.norm_out"},
+};
+
+/* The module's name in the checkpoint's words. */
+static void translate(const char *name, char out[300]) {
+    size_t n = strlen(name);
+    snprintf(out, 300, "%.290s", name);
+    for (size_t i = 0; i < GS_COUNTOF(endings); i++) {
+        size_t k = strlen(endings[i].ours);
+        if (n < k || strcmp(name + n - k, endings[i].ours) != 0 || (n > k && name[n - k - 1] != '.')) continue;
+        snprintf(out, 300, "%.*s%s", (int)(n - k > 200 ? 200 : n - k), name, endings[i].theirs);
+        return;
+    }
+}
+
+typedef struct stems {
+    char name[300];
+    const gs_module *m;
+} stems;
+
+static gs_stored *find(gs_subject *s, const stems *n, const char *suffix) {
+    char name[400];
+    snprintf(name, sizeof name, "%s%s", n->name, suffix);
+    gs_stored *t = gs_subject_find(s, name);
+    if (t) t->known = true;
+    return t;
+}
+
+static gs_stored *part(gs_subject *s, const stems *n, const char *suffix, gs_dtype a, gs_dtype b, int ndim, int64_t rows, int64_t cols) {
+    const gs_dtype wanted[] = {a, b == a ? GS_DTYPE_NONE : b, GS_DTYPE_NONE};
+    char name[400];
+    gs_stored *t = find(s, n, suffix);
+    snprintf(name, sizeof name, "%s%s", n->name, suffix);
+    if (!gs_report_that(&s->report, GS_CHECK_TENSOR_MISSING, t != NULL, name, "it is missing")) return NULL;
+    return gs_verify_tensor(s, t, wanted, ndim, rows, cols) ? t : NULL;
+}
+
+static gs_status check_positive(gs_subject *s, const gs_stored *t, gs_error *err) {
+    int64_t n = t ? gs_tensor_count(t->t) : 0;
+    float *v = gs_calloc((size_t)n + 1, sizeof *v);
+    if (!v) return gs_error_nomem(err, (size_t)n * sizeof *v);
+    gs_status status = n ? gs_tensor_read_f32(t->t, 0, 1, v, err) : GS_OK;
+    for (int64_t i = 0; status == GS_OK && i < n; i++)
+        if (!gs_report_that(&s->report, GS_CHECK_SCALE_POSITIVE, v[i] > 0 && isfinite(v[i]), t->t->name, "[%lld] is %g", (long long)i, (double)v[i]))
+            break;
+    gs_free(v);
+    return status;
+}
+
+static gs_status scan_weight(gs_subject *s, const stems *n, gs_stored *t, gs_error *err) {
+    gs_code_row *row = gs_calloc((size_t)n->m->rows, sizeof *row);
+    int64_t low = 0;
+    if (!row) return gs_error_nomem(err, (size_t)n->m->rows * sizeof *row);
+    gs_scan_codes(s, t, row);
+    for (int64_t r = 0; r < n->m->rows; r++) low += row[r].magnitude && row[r].high < 64 && row[r].low > -64;
+    gs_report_that(&s->report, GS_CHECK_CODE_RANGE, low == 0, t->t->name, "%lld rows do not reach 64, expected 127 or near it", (long long)low);
+    gs_free(row);
+    return GS_OK;
+}
+
+static gs_status check_static(gs_subject *s, const stems *n, gs_error *err) {
+    gs_dtype deq = s->dtype == GS_BF16 ? GS_F32 : GS_I64;
+    gs_stored *t = find(s, n, "._layer.matmul.dequant_scale");
+    if (gs_report_that(&s->report, GS_CHECK_DEQ_SCALE_DTYPE, t->t->dtype == deq, t->t->name, "%s, expected %s", gs_dtype_name(t->t->dtype),
+                       gs_dtype_name(deq)) && deq == GS_F32)
+        GS_TRY(check_positive(s, t, err));
+    part(s, n, "._layer.matmul.dequant_scale", GS_F32, GS_I64, 1, n->m->rows, 0);
+    part(s, n, "._layer.matmul.quant_bias", GS_I32, GS_I32, 1, n->m->rows, 0);
+    part(s, n, ".quant_op.input_zp", GS_I8, GS_I8, 1, n->m->cols, 0);
+    t = part(s, n, ".quant_op.input_scale", s->dtype, GS_F32, 1, n->m->cols, 0);
+    return t ? check_positive(s, t, err) : GS_OK;
+}
+
+static gs_status check_linear(gs_subject *s, const stems *n, gs_error *err) {
+    gs_stored *codes = part(s, n, "._layer.weight", GS_I8, GS_I8, 2, n->m->rows, n->m->cols);
+    if (codes) GS_TRY(scan_weight(s, n, codes, err));
+    if (find(s, n, "._layer.matmul.dequant_scale")) return check_static(s, n, err);
+    if (n->m->bias) part(s, n, "._layer.bias", s->dtype, GS_F32, 1, n->m->rows, 0);
+    if (find(s, n, "._layer.matmul.weight_zp")) part(s, n, "._layer.matmul.weight_zp", s->dtype, GS_F32, 1, n->m->rows, 0);
+    gs_stored *scale = part(s, n, "._layer.matmul.weight_scale", s->dtype, GS_F32, 1, n->m->rows, 0);
+    return scale ? check_positive(s, scale, err) : GS_OK;
+}
+
+static gs_status check_module(gs_subject *s, const gs_module *m, gs_error *err) {
+    stems n = {.m = m};
+    bool vector = m->op == GS_OP_RMSNORM;
+    translate(m->name, n.name);
+    if (m->op == GS_OP_LINEAR && find(s, &n, "._layer.weight")) return check_linear(s, &n, err);
+    if (m->tied && !find(s, &n, ".weight")) return GS_OK;
+    if (m->bias) part(s, &n, ".bias", s->dtype, GS_F32, 1, m->rows, 0);
+    part(s, &n, m->op == GS_OP_EMBEDDING ? ".embedding_weight" : ".weight", s->dtype, s->dtype, vector ? 1 : 2, vector ? m->cols : m->rows, m->cols);
+    return GS_OK;
+}
+
+static gs_status take_tensors(gs_subject *s, gs_error *err) {
+    s->tensors = gs_mindspore_ckpt_count(s->ckpt);
+    s->tensor = gs_calloc(s->tensors + 1, sizeof *s->tensor);
+    if (!s->tensor) return gs_error_nomem(err, s->tensors * sizeof *s->tensor);
+    for (size_t i = 0; i < s->tensors; i++) {
+        const gs_tensor *t = gs_mindspore_ckpt_at(s->ckpt, i);
+        s->tensor[i].t = t;
+        s->bytes += t->bytes;
+        GS_TRY(gs_map_put(&s->by_name, t->name, strlen(t->name), (int64_t)i, NULL, err));
+    }
+    return GS_OK;
+}
+
+static gs_status open_file(gs_subject *s, const char *name, gs_error *err) {
+    gs_error why = {0};
+    char *path = gs_subject_path(s, name);
+    if (!path) return gs_error_nomem(err, 256);
+    gs_status status = gs_mindspore_ckpt_open(path, &s->ckpt, &why);
+    gs_free(path);
+    if (status == GS_E_NOMEM) return gs_error_nomem(err, 1 << 16);
+    if (!gs_report_that(&s->report, GS_CHECK_CONTAINER, status == GS_OK, name, "%s", why.text)) s->ckpt = NULL;
+    return s->ckpt ? take_tensors(s, err) : GS_OK;
+}
+
+gs_status gs_verify_ckpt(gs_subject *s, gs_error *err) {
+    const char *file = NULL;
+    for (size_t i = 0; i < s->name_count; i++) {
+        size_t n = strlen(s->names[i]);
+        if (n < 6 || strcmp(s->names[i] + n - 5, ".ckpt") != 0) continue;
+        gs_report_that(&s->report, GS_CHECK_STRAY_WEIGHTS, !file, s->names[i], "%s is there already", file ? file : "");
+        if (!file) file = s->names[i];
+    }
+    GS_TRY(open_file(s, file, err));
+    GS_TRY(gs_verify_settings(s, err));
+    GS_TRY(gs_subject_modules(s, err));
+    if (s->dtype == GS_DTYPE_NONE) s->dtype = GS_F32;
+    for (int i = 0; i < s->modules; i++) {
+        GS_TRY(gs_cancel_check(err));
+        GS_TRY(check_module(s, &s->module[i], err));
+    }
+    gs_verify_unclaimed(s);
+    gs_verify_finite(s);
+    return GS_OK;
+}

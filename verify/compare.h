@@ -1,0 +1,33 @@
+/* A stored matrix against the source's, row by row (internal to verify/).
+ *
+ * Codes q with scale s: |w f - q s| <= steps s + eps |w f|, or q at the end of its range, w f beyond it on the same side and at
+ * most 1.6 times as large (a search may clip). Floats: exactly w rounded to the dtype when there are no factors, else within
+ * eps. eps is what casts to the dtype cost: 2^-7 for bf16, 2^-10 for f16, 2^-19 for f32; with factors that were themselves
+ * estimated (rows) 2 % more, and `slack`.
+ */
+#ifndef GS_VERIFY_COMPARE_H
+#define GS_VERIFY_COMPARE_H
+
+#include <base/context.h>
+#include <loaders/tensor.h>
+
+typedef struct gs_compare {
+    const gs_tensor *stored, *source; /* of one shape */
+    const float *scale;   /* [rows] of codes; NULL: stored is float */
+    const float *columns; /* [cols] factors, or NULL */
+    float *rows;          /* [rows]: factors are looked for and left here (1: none); NULL: there are none */
+    const float *offset;  /* [rows] of codes, or NULL: value (q - offset) s */
+    float steps;          /* how far from w / s a code may be: 0.5, or 1 where codes were chosen by the output's error */
+    float slack;          /* relative error that scales or columns bring along */
+    gs_dtype dtype;
+} gs_compare;
+
+typedef struct gs_compare_result {
+    int64_t bad;      /* rows that do not fit */
+    int64_t row, col; /* the first value that does not */
+    float stored, wanted;
+} gs_compare_result;
+
+gs_status gs_compare_matrix(gs_context *cx, const gs_compare *c, gs_compare_result *out, gs_error *err) GS_NODISCARD;
+
+#endif

@@ -1,0 +1,102 @@
+/* A GGUF file (AB 7.4): the container, the architecture that its metadata names, types and finite numbers. */
+#include <verify/scan.h>
+
+#include <base/half.h>
+#include <base/mem.h>
+
+#include <stdio.h>
+#include <string.h>
+
+/* The file itself, or the only one of the directory. NULL without memory, "" without a file. */
+static char *file_of(const gs_subject *s) {
+    if (!gs_path_is_dir(s->path)) return gs_strdup(s->path);
+    for (size_t i = 0; i < s->name_count; i++) {
+        size_t n = strlen(s->names[i]);
+        if (n > 5 && strcmp(s->names[i] + n - 5, ".gguf") == 0) return gs_subject_path(s, s->names[i]);
+    }
+    return gs_strdup("");
+}
+
+static gs_status take_tensors(gs_subject *s, gs_error *err) {
+    s->tensors = gs_checkpoint_count(s->gguf);
+    s->tensor = gs_calloc(s->tensors + 1, sizeof *s->tensor);
+    if (!s->tensor) return gs_error_nomem(err, s->tensors * sizeof *s->tensor);
+    for (size_t i = 0; i < s->tensors; i++) {
+        const gs_tensor *t = gs_checkpoint_at(s->gguf, i);
+        s->tensor[i].t = t;
+        s->bytes += t->bytes;
+        GS_TRY(gs_map_put(&s->by_name, t->name, strlen(t->name), (int64_t)i, NULL, err));
+    }
+    return GS_OK;
+}
+
+static void check_part(gs_subject *s, const gs_module *m, const char *suffix, int ndim, int64_t rows, int64_t cols) {
+    static const gs_dtype vector[] = {GS_F32, GS_DTYPE_NONE}, matrix[] = {GS_F32, GS_F16, GS_BF16, GS_Q8_0, GS_DTYPE_NONE};
+    char name[400];
+    gs_stored *t = gs_subject_part(s, m, suffix);
+    snprintf(name, sizeof name, "%s.%s", m->name, suffix);
+    if (!gs_report_that(&s->report, GS_CHECK_TENSOR_MISSING, t != NULL, name, "it is missing")) return;
+    bool typed = false;
+    for (const gs_dtype *w = ndim == 2 ? matrix : vector; *w != GS_DTYPE_NONE; w++) typed = typed || t->t->dtype == *w;
+    gs_report_that(&s->report, GS_CHECK_GGUF_TYPES, typed, name, "%s", gs_dtype_name(t->t->dtype));
+    const gs_dtype same[] = {t->t->dtype, GS_DTYPE_NONE};
+    gs_verify_tensor(s, t, same, ndim, rows, cols);
+}
+
+static void check_modules(gs_subject *s) {
+    for (int i = 0; i < s->modules; i++) {
+        const gs_module *m = &s->module[i];
+        bool vector = m->op == GS_OP_RMSNORM;
+        if (m->bias) check_part(s, m, "bias", 1, m->rows, 0);
+        if (m->tied && !gs_subject_part(s, m, "weight")) continue;
+        check_part(s, m, "weight", vector ? 1 : 2, vector ? m->cols : m->rows, m->cols);
+    }
+    gs_verify_unclaimed(s);
+}
+
+static void check_blocks(gs_subject *s, gs_stored *t) {
+    const int64_t size = gs_dtype_block_bytes(GS_Q8_0);
+    int64_t bad = 0;
+    for (uint64_t at = 0; at + (uint64_t)size <= t->t->bytes; at += (uint64_t)size) {
+        uint16_t scale;
+        memcpy(&scale, t->t->data + at, 2);
+        bad += (scale & 0x7c00) == 0x7c00;
+    }
+    gs_subject_drop(s, t, 0, t->t->bytes);
+    gs_report_that(&s->report, GS_CHECK_FINITE, bad == 0, t->t->name, "%lld blocks have a scale that is NaN or infinite", (long long)bad);
+}
+
+static gs_status check_open(gs_subject *s, gs_error *err) {
+    GS_TRY(take_tensors(s, err));
+    GS_TRY(gs_subject_modules(s, err));
+    check_modules(s);
+    gs_verify_finite(s);
+    for (size_t i = 0; i < s->tensors; i++)
+        if (s->tensor[i].t->dtype == GS_Q8_0) check_blocks(s, &s->tensor[i]);
+    return GS_OK;
+}
+
+/* A copy of the configuration that its metadata amounts to. */
+static gs_status take_config(gs_subject *s, gs_error *err) {
+    cJSON *json = cJSON_Duplicate(gs_checkpoint_config(s->gguf)->json, true);
+    if (!json) return gs_error_nomem(err, 1 << 16);
+    gs_status status = gs_model_config_from_json(json, &s->config, err);
+    if (status != GS_OK) cJSON_Delete(json);
+    s->has_config = status == GS_OK;
+    return status;
+}
+
+gs_status gs_verify_gguf(gs_subject *s, gs_error *err) {
+    gs_error why = {0};
+    char *path = file_of(s);
+    if (!path) return gs_error_nomem(err, 256);
+    s->kind = GS_KIND_GGUF;
+    gs_status status = gs_checkpoint_open(path, NULL, &s->gguf, &why);
+    const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    gs_report_that(&s->report, GS_CHECK_CONTAINER, status == GS_OK || status == GS_E_NOMEM, name, "%s", why.text);
+    gs_free(path);
+    if (status == GS_E_NOMEM) return gs_error_nomem(err, 1 << 16);
+    if (status != GS_OK) return GS_OK;
+    GS_TRY(take_config(s, err));
+    return check_open(s, err);
+}

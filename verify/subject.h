@@ -1,0 +1,155 @@
+/* What is looked at: a bundle's files, tensors, description, configuration, and the modules that its architecture asks
+ * for (internal to verify/). Filled step by step; what could not be read stays empty and is a finding.
+ */
+#ifndef GS_VERIFY_SUBJECT_H
+#define GS_VERIFY_SUBJECT_H
+
+#include <base/context.h>
+#include <base/json.h>
+#include <base/map.h>
+#include <llm/model.h>
+#include <loaders/checkpoint.h>
+#include <loaders/mindspore_ckpt.h>
+#include <loaders/safetensors.h>
+#include <verify/report.h>
+
+typedef enum gs_bundle_kind {
+    GS_KIND_ASCEND, GS_KIND_MINDSPORE, GS_KIND_CKPT, GS_KIND_COMPRESSED, GS_KIND_GPTQ, GS_KIND_GGUF
+} gs_bundle_kind;
+
+/* A bit a server. */
+enum { GS_FOR_VLLM = 1, GS_FOR_MINDIE = 2, GS_FOR_310P = 4 };
+
+/* What a linear may be described as, by rising dominance (AB 4.1). */
+#define GS_TYPE_LIST(X)                                                                                               \
+    X(FLOAT, "FLOAT")                                                                                                 \
+    X(W4A16, "W4A16")                                                                                                 \
+    X(W8A16, "W8A16")                                                                                                 \
+    X(W8A8_DYNAMIC, "W8A8_DYNAMIC")                                                                                   \
+    X(W8A8_MIX, "W8A8_MIX")                                                                                           \
+    X(W8A8, "W8A8")
+
+typedef enum gs_type {
+#define X(name, text) GS_TYPE_##name,
+    GS_TYPE_LIST(X)
+#undef X
+    GS_TYPE_UNKNOWN
+} gs_type;
+
+/* A stored tensor. */
+typedef struct gs_stored {
+    const gs_tensor *t;
+    size_t file;
+    bool known;   /* some check has claimed it */
+    bool scanned; /* its bytes were looked at */
+} gs_stored;
+
+/* A node of the blueprint that has params. */
+typedef struct gs_module {
+    char *name;
+    gs_op op;
+    int64_t rows, cols; /* of the weight; a norm's: 1, width */
+    bool bias;
+    int segment, node;
+    int group; /* of a linear: the first module that reads the same value, possibly itself */
+    int norm;  /* of a linear: the module of the norm that makes what it reads, or -1 */
+    bool tied; /* a head whose weight is the embedding's */
+    gs_type type;
+    bool sound; /* its tensors are there with the right types and shapes */
+    /* left by values.c: a scale and an offset a row, NULL when it has none (offset: also when all are zero); derived: the
+     * scale is a deq_scale over an input_scale, and as exact as that */
+    float *scale, *offset;
+    bool derived;
+} gs_module;
+
+typedef struct gs_subject {
+    gs_context *cx;
+    const char *path;
+    const gs_verify_options *options;
+    gs_report report;
+    gs_bundle_kind kind;
+    unsigned target; /* GS_FOR_ bits */
+    bool refined;    /* the manifest says that codes were chosen by the error of the output */
+    char **names; /* regular files, sorted */
+    size_t name_count;
+    char **weights; /* names of the safetensors files, open ones first to last */
+    gs_safetensors **file; /* NULL where it could not be opened */
+    size_t files;
+    const char *first; /* of the bundle's own weight files, one of `weights`; NULL: there is none */
+    size_t own_files;
+    gs_stored *tensor;
+    size_t tensors;
+    gs_map by_name; /* -> tensor */
+    uint64_t bytes;
+    char description_name[96];
+    gs_checkpoint *gguf; /* instead of the files */
+    gs_mindspore_ckpt *ckpt;
+    gs_map described; /* key -> its item */
+    cJSON *description; /* NULL: there is none that can be read */
+    bool has_config;
+    gs_model_config config;
+    gs_dtype dtype; /* the server's; NONE: unknown */
+    int64_t group_size;
+    gs_net **segment; /* blueprint */
+    int segments;
+    gs_module *module;
+    int modules, module_room;
+} gs_subject;
+
+/* Where `name` is stored, or NULL. */
+gs_stored *gs_subject_find(gs_subject *s, const char *name);
+/* "<module>.<suffix>", marked as known when stored. */
+gs_stored *gs_subject_part(gs_subject *s, const gs_module *m, const char *suffix);
+/* The pages of rows [row0, row0+n) will not be needed again. */
+void gs_subject_drop(const gs_subject *s, const gs_stored *t, uint64_t offset, uint64_t bytes);
+/* Directory and name in a fresh string, or NULL. */
+char *gs_subject_path(const gs_subject *s, const char *name);
+
+/* files.c: names, permissions, sizes. */
+gs_status gs_verify_files(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* container.c: opens every weight file; tensors, duplicates, shards. */
+gs_status gs_verify_container(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* index.c */
+gs_status gs_verify_index(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* settings.c: config.json and what the target asks of it. */
+gs_status gs_verify_settings(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* The word of config.json against the dominant type. */
+void gs_verify_quantize_word(gs_subject *s, gs_type dominant);
+/* modules.c: the blueprint as a list of modules. */
+gs_status gs_subject_modules(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* description.c: reads it, and holds it against the stored tensors. */
+gs_status gs_verify_description(gs_subject *s, gs_error *err) GS_NODISCARD;
+void gs_verify_described(gs_subject *s);
+/* The type string of a key, or "" when it is absent or no string. */
+const char *gs_described(const gs_subject *s, const char *key);
+/* The item of a key, or NULL. */
+const cJSON *gs_described_item(const gs_subject *s, const char *key);
+/* Once the description is loaded: makes its keys quick to find. */
+gs_status gs_subject_index_description(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* types.c: a type a linear, fused groups, the mixture. */
+void gs_verify_types(gs_subject *s);
+gs_type gs_type_from_name(const char *name);
+const char *gs_type_name(gs_type t);
+/* parts.c: tensors of each module, their shapes and dtypes. */
+gs_status gs_verify_parts(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* Stored tensors that nothing has claimed. */
+void gs_verify_unclaimed(gs_subject *s);
+/* One tensor's type and shape against what is wanted; `wanted` lists the allowed types, NONE-terminated. */
+bool gs_verify_tensor(gs_subject *s, gs_stored *t, const gs_dtype *wanted, int ndim, int64_t a, int64_t b);
+/* norms.c, cache.c */
+gs_status gs_verify_norm_bias(gs_subject *s, gs_error *err) GS_NODISCARD;
+gs_status gs_verify_cache(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* values.c: every byte once. */
+gs_status gs_verify_values(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* Its two parts that serve every format: float tensors that nothing has scanned, and a tied head stored all the same. */
+void gs_verify_finite(gs_subject *s);
+void gs_verify_tied(gs_subject *s);
+/* against.c */
+gs_status gs_verify_against(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* packed.c, mindspore.c, ckpt.c, gguf.c: the other formats. */
+gs_status gs_verify_packed(gs_subject *s, gs_error *err) GS_NODISCARD;
+gs_status gs_verify_mindspore(gs_subject *s, gs_error *err) GS_NODISCARD;
+gs_status gs_verify_ckpt(gs_subject *s, gs_error *err) GS_NODISCARD;
+gs_status gs_verify_gguf(gs_subject *s, gs_error *err) GS_NODISCARD;
+
+#endif
