@@ -19,7 +19,7 @@ import sys
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 
 def logits_of(model, ids, window):
@@ -34,13 +34,29 @@ def quantized_linears(model):
     return sum(getattr(m, "quantization_scheme", None) is not None for m in model.modules())
 
 
-def compare(bundle, tokens, logits, bounds, window):
-    """Whether they agree, and one line that says how well."""
+def with_weights(bundle, weights):
+    """The network of a bundle's config.json with these float weights; every parameter must be among them."""
+    config = AutoConfig.from_pretrained(bundle)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    missing, unknown = model.load_state_dict({n: torch.from_numpy(np.array(v)) for n, v in weights.items()}, strict=False)
+    missing = [n for n in missing if not (n == "lm_head.weight" and config.tie_word_embeddings)]
+    if missing or unknown:
+        raise AssertionError(f"missing {missing[:3]}, unknown {unknown[:3]}")
+    return model
+
+
+def compare(bundle, tokens, logits, bounds, window, weights=None):
+    """Whether they agree, and one line that says how well. weights: float ones, for formats that transformers cannot load."""
     torch.set_num_threads(1)
     ids = np.fromfile(tokens, dtype="<i4")
-    model = AutoModelForCausalLM.from_pretrained(bundle, dtype=torch.float32).eval()
+    if weights is None:
+        model = AutoModelForCausalLM.from_pretrained(bundle, dtype=torch.float32).eval()
+    else:
+        model = with_weights(bundle, weights)
     with open(os.path.join(bundle, "config.json"), encoding="utf-8") as f:
-        quantized = "quantization_config" in json.load(f)
+        quantized = weights is None and "quantization_config" in json.load(f)
     linears = quantized_linears(model)
     theirs = logits_of(model, ids, window)
     ours = np.fromfile(logits, dtype="<f4").reshape(theirs.shape)
