@@ -80,6 +80,7 @@ static void what_comes_back_is_what_went_out(void **state) {
         tiny_shape shape = even;
         size_t t = i / GS_COUNTOF(dtypes);
         shape.dtype = dtypes[i % GS_COUNTOF(dtypes)];
+        shape.tied = shape.dtype == GS_BF16; /* then every format must cope with a head that is not stored */
         begin(&f, &shape);
         quantize(&f, trips[t].scheme, NULL, trips[t].cache);
         for (size_t k = 0; trips[t].formats[k]; k++) {
