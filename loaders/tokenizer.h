@@ -39,6 +39,7 @@ int32_t gs_tokenizer_bos(const gs_tokenizer *t);   /* -1 when there is none */
  * tokenizer_config.json or GGUF, else the template of tokenizer.json; SentencePiece models and
  * GGUF kinds that say nothing follow their usual default. */
 bool gs_tokenizer_adds_bos(const gs_tokenizer *t);
+bool gs_tokenizer_adds_eos(const gs_tokenizer *t); /* an EOS last, likewise; false where nothing is said */
 
 /* ids (gs_free) of the text, BOS by `bos`; an EOS ends them only with GS_BOS_AUTO, where the configuration (add_eos_token, the
  * template) says so. Added tokens in the text are

@@ -55,6 +55,17 @@ def jsons():
     seed_json("bos", post_processor=sequence("processors", {"type": "ByteLevel"}, {
         "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
         "special_tokens": {"<s>": {"ids": [8]}}}))
+    seed_json("ends", post_processor={
+        "type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<s>"}}],
+        "special_tokens": {"<s>": {"ids": [8]}}})
+    seed_json("nul", model={**MODEL, "vocab": {**MODEL["vocab"], "\0": 9, "a\0": 10, "\ufdd0": 11},
+                            "merges": ["a b", "a \0"]})
+    seed_json("blanks", normalizer={"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+              model={"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "fuse_unk": True,
+                     "vocab": {"a": 0, "b": 1, "\u2581": 2, "\u2581a": 3, "b\u2581": 4, "<unk>": 5, "<0xC3>": 6, "<0xA9>": 9},
+                     "merges": ["\u2581 a", "b \u2581"]})
+    seed_json("newer", normalizer={"type": "NFC"}, pre_tokenizer=sequence(
+        "pretokenizers", split({"Regex": r"\p{C}|\P{Cn}|[\w\p{Han}]+|\P{Han}"}, "Isolated"), {"type": "Digits"}))
     seed_json("runaway", pre_tokenizer=split({"Regex": "(a+)+b|(a|a)*c"}, "Isolated"))
 
 

@@ -59,8 +59,8 @@ gs_status gs_bpe_merge(gs_bpe *b, const char *left, size_t left_len, const char 
     return GS_OK;
 }
 
-/* The blank is a piece, so no unknown token waits across; no character vanishes, as without an unknown token; and what stands for characters that are no pieces, the unknown token
- * and <0xHH>, does not merge with it, whatever the characters are. */
+/* The blank is a piece, so no unknown token waits across; there is an unknown token, so no character vanishes; and what stands
+ * for characters that are no pieces, the unknown token and <0xHH>, does not merge with the blank, whatever the characters are. */
 static bool is_cuttable(const gs_bpe *b, const char *unk) {
     size_t n = strlen(unk);
     bool safe = n && !ends_in_blank(unk, n) && !b->crosses[(uint8_t)unk[n - 1]];

@@ -21,10 +21,9 @@ typedef struct gs_spm_facts {
     int64_t pieces;
     gs_spm_type type;
     bool dummy_prefix;
-    /* A text may be encoded in parts that begin at a space: BPE or unigram, no normalizer
-     * table, and no piece has a space behind another character, so that neither a merge nor
-     * a path reaches over one. For unigram it is even better: the library adds the scores of
-     * a whole text up in one float, which after some 100,000 pieces is too coarse. */
+    /* A text may be encoded in parts that begin at a space: BPE, no normalizer table, and no piece has a space behind another
+     * character, so that no merge reaches over one. Unigram needs no parts, it is linear; and its sums in floats round
+     * otherwise in a part, so that of two paths as good another one would win. */
     bool cuttable;
 } gs_spm_facts;
 

@@ -153,7 +153,7 @@ gs_status gs_spm_check(const uint8_t *proto, size_t len, gs_spm_facts *facts,
     GS_TRY(check_model(&c, &w, err));
     if (facts->pieces == 0)
         return GS_FAIL(err, GS_E_FORMAT, "no pieces in a SentencePiece model of %zu bytes", len);
-    facts->cuttable = facts->type <= GS_SPM_BPE && !c.extra_spaces && c.escape && !c.suffix &&
+    facts->cuttable = facts->type == GS_SPM_BPE && !c.extra_spaces && c.escape && !c.suffix &&
                       !c.charsmap && !c.crossing;
     return GS_OK;
 }

@@ -171,15 +171,16 @@ static gs_status put_table(const gs_ggml_vocab *v, gs_gguf_writer *w, gs_error *
     return v->no_space_prefix ? gs_gguf_writer_bool(w, "tokenizer.ggml.add_space_prefix", false, err) : GS_OK;
 }
 
-/* Whether a BOS comes first is for the tokenizer itself to say; one that cannot be opened here says nothing. */
-static gs_status put_bos_rule(const gs_ggml_vocab *v, const char *dir, gs_gguf_writer *w, gs_error *err) {
+/* Whether a BOS comes first and an EOS last is for the tokenizer itself to say; one that cannot be opened here says nothing. */
+static gs_status put_end_rules(const gs_ggml_vocab *v, const char *dir, gs_gguf_writer *w, gs_error *err) {
     gs_tokenizer *t;
     gs_status status = gs_tokenizer_open(dir, &t, err);
     if (status == GS_E_NOMEM) return status;
     if (status != GS_OK) return GS_OK;
-    bool adds = gs_tokenizer_adds_bos(t) && v->bos >= 0;
+    bool bos = gs_tokenizer_adds_bos(t) && v->bos >= 0, eos = gs_tokenizer_adds_eos(t) && v->eos >= 0;
     gs_tokenizer_destroy(t);
-    return gs_gguf_writer_bool(w, "tokenizer.ggml.add_bos_token", adds, err);
+    GS_TRY(gs_gguf_writer_bool(w, "tokenizer.ggml.add_bos_token", bos, err));
+    return eos ? gs_gguf_writer_bool(w, "tokenizer.ggml.add_eos_token", true, err) : GS_OK;
 }
 
 static gs_status put_chat(const cJSON *tokenizer, gs_gguf_writer *w, gs_error *err) {
@@ -220,7 +221,7 @@ static gs_status complete(gs_ggml_vocab *v, const cJSON *tokenizer, const gs_mod
 static gs_status put_all(const gs_ggml_vocab *v, const char *dir, const cJSON *tokenizer, gs_gguf_writer *w,
                          gs_error *err) {
     GS_TRY(put_table(v, w, err));
-    GS_TRY(put_bos_rule(v, dir, w, err));
+    GS_TRY(put_end_rules(v, dir, w, err));
     return put_chat(tokenizer, w, err);
 }
 

@@ -1,8 +1,10 @@
 /* tokenizer.json as a vocabulary of the "gpt2" kind. */
 #include <loaders/tokenizer/to_gguf.h>
 
+#include <base/file.h>
 #include <base/mem.h>
 #include <loaders/tokenizer/gguf_vocab.h>
+#include <loaders/tokenizer/json_nul.h>
 #include <loaders/tokenizer/pre.h>
 
 #include <string.h>
@@ -105,9 +107,23 @@ static gs_status read_root(gs_ggml_vocab *v, gs_error *err) {
     return read_merges(v, gs_json_get(model, "merges"), err);
 }
 
+/* NUL is spelled otherwise in a byte-level vocabulary, so a file that has it is of another kind. */
+static gs_status parse(const char *text, size_t len, cJSON **out, gs_error *err) {
+    gs_strbuf hidden = {0};
+    gs_json_nul nul;
+    gs_status status = gs_json_nul_hide(text, len, &hidden, &nul, err);
+    gs_strbuf_clear(&hidden);
+    if (status == GS_OK && nul.count) return GS_FAIL(err, GS_E_UNSUPPORTED, "a piece with NUL");
+    return status == GS_OK ? gs_json_parse(text, len, out, err) : status;
+}
+
 gs_status gs_ggml_vocab_from_json(gs_ggml_vocab *v, const char *path, gs_error *err) {
-    GS_TRY(gs_json_load(path, MAX_JSON, &v->json, err));
-    gs_status status = read_root(v, err);
+    char *text;
+    size_t len;
+    GS_TRY(gs_file_read(path, MAX_JSON, &text, &len, err));
+    gs_status status = parse(text, len, &v->json, err);
+    gs_free(text);
+    if (status == GS_OK) status = read_root(v, err);
     if (status != GS_OK) gs_error_at(err, "%s", path);
     return status;
 }

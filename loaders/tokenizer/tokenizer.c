@@ -38,6 +38,10 @@ bool gs_tokenizer_adds_bos(const gs_tokenizer *t) {
     return t->adds_bos;
 }
 
+bool gs_tokenizer_adds_eos(const gs_tokenizer *t) {
+    return t->adds_eos;
+}
+
 typedef struct job {
     const gs_tokenizer *t;
     gs_context *cx;

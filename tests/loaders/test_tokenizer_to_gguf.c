@@ -192,7 +192,7 @@ static void a_small_file(void **state) {
     int64_t n, id;
     write_text(dir, "tokenizer.json", SMALL(BYTE_LEVEL, "[\"a\", \"b\"]"));
     write_text(dir, "tokenizer_config.json",
-               "{\"eos_token\": {\"content\": \"<tool>\"}, \"add_bos_token\": false, \"chat_template\": \"{{x}}\"}");
+               "{\"eos_token\": {\"content\": \"<tool>\"}, \"add_bos_token\": false, \"add_eos_token\": true, \"chat_template\": \"{{x}}\"}");
     gs_gguf *g = put(dir, 8, "{\"bos_token_id\": 4, \"eos_token_id\": [0, 1], \"pad_token_id\": 99}", &why);
     assert_int_equal(why.len, 0);
     text_is(g, "tokenizer.ggml.model", "gpt2");
@@ -208,6 +208,12 @@ static void a_small_file(void **state) {
     assert_true(gs_gguf_int(g, "tokenizer.ggml.eos_token_id", &id) && id == 5);
     assert_false(gs_gguf_int(g, "tokenizer.ggml.padding_token_id", &id));
     flag_is(g, "tokenizer.ggml.add_bos_token", false);
+    flag_is(g, "tokenizer.ggml.add_eos_token", true);
+    gs_gguf_close(g);
+    write_text(dir, "tokenizer.json", SMALL(BYTE_LEVEL, "[\"a\", \"\\u0000\"]"));
+    g = put(dir, 8, NULL, &why);
+    text_is(g, "tokenizer.ggml.model", "none");
+    assert_non_null(strstr(gs_strbuf_text(&why), "NUL"));
     gs_gguf_close(g);
     gs_strbuf_clear(&why);
     gs_test_rmdir(dir);

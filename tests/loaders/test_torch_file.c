@@ -101,14 +101,16 @@ static void stored_rows_are_views_and_cost_nothing(void **state) {
     pickle_builder b = {0};
     pk(&b, "\x80\x02");
     const torch_entry rows[] = {layouts[0], {"row", {TORCH_FLOATS, "0", 24, 6, 2, {1, 6}, {999, 1}}},
-                                {"column", {TORCH_FLOATS, "0", 24, 6, 2, {6, 1}, {1, 999}}}};
-    torch_dict(&b, rows, 3);
+                                {"column", {TORCH_FLOATS, "0", 24, 6, 2, {6, 1}, {1, 999}}},
+                                {"nowhere", {TORCH_FLOATS, "0", 24, 99, 1, {0}, {1}}}};
+    torch_dict(&b, rows, 4);
     opened o = open_numbers(&b, ZIP_ALIGNED);
     const gs_tensor *t = gs_torch_file_at(o.file, 0);
     assert_true(t->data >= o.copy && t->data + t->bytes <= o.copy + o.zip.len);
     assert_int_equal((size_t)(t->data - o.copy) % 64, 0);
     assert_ptr_equal(gs_torch_file_at(o.file, 1)->data, t->data + 24);
     assert_ptr_equal(gs_torch_file_at(o.file, 2)->data, t->data + 24);
+    assert_ptr_equal(gs_torch_file_at(o.file, 3)->data, t->data);
     assert_int_equal(gs_torch_file_scratch(o.file), 0);
     assert_false(gs_torch_file_drop(o.file, t)); /* the bytes are the caller's */
     done(&o);
