@@ -24,38 +24,47 @@ static int open_unlinked(const char *dir) {
     return fd;
 }
 
-static gs_status create(gs_scratch_file *f, const char *dir, gs_error *err) {
-    f->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+static gs_status create(const char *dir, int *fd, gs_error *err) {
+    *fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     /* kernels and file systems that do not know the flag take it for O_DIRECTORY */
-    if (f->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) f->fd = open_unlinked(dir);
-    f->open = f->fd >= 0;
-    if (f->open) return GS_OK;
+    if (*fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) *fd = open_unlinked(dir);
+    if (*fd >= 0) return GS_OK;
     return gs_scratch_error(gs_error_errno(err, errno, "cannot create a scratch file in '%s'", dir), err);
 }
 
-static gs_status too_small(const char *dir, uint64_t size, gs_error *err) {
-    GS_FAIL(err, GS_E_NOSPACE, "%.1f MiB of scratch space are needed in '%s', %.1f MiB are free", (double)size / 0x1p20,
+static gs_status too_small(const char *dir, uint64_t size, const char *what, gs_error *err) {
+    GS_FAIL(err, GS_E_NOSPACE, "%s need %.1f MiB of scratch space in '%s', %.1f MiB are free", what, (double)size / 0x1p20,
             dir, (double)gs_path_free_bytes(dir) / 0x1p20);
-    gs_error_hint(err, "set TMPDIR to a directory on a larger disk");
+    gs_error_hint(err, "name a directory on a larger disk: TMPDIR, or --scratch-dir where there is one");
     return GS_E_NOSPACE;
 }
 
 /* fallocate and not posix_fallocate: where the file system cannot reserve, glibc's writes into every block instead,
  * which takes as long as the real writes. */
-static gs_status reserve(gs_scratch_file *f, const char *dir, uint64_t size, gs_error *err) {
+static gs_status reserve(int fd, const char *dir, uint64_t size, const char *what, gs_error *err) {
     int code;
-    if (size > INT64_MAX) return too_small(dir, size, err);
+    if (size > INT64_MAX) return too_small(dir, size, what, err);
     do {
-        code = fallocate(f->fd, 0, 0, (off_t)size) == 0 ? 0 : errno;
+        code = fallocate(fd, 0, 0, (off_t)size) == 0 ? 0 : errno;
     } while (code == EINTR);
     if (code == EOPNOTSUPP || code == ENOSYS) {
         int64_t free_bytes = gs_path_free_bytes(dir);
-        if (free_bytes > 0 && (uint64_t)free_bytes < size) return too_small(dir, size, err);
-        code = ftruncate(f->fd, (off_t)size) == 0 ? 0 : errno;
+        if (free_bytes > 0 && (uint64_t)free_bytes < size) return too_small(dir, size, what, err);
+        code = ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
     }
     if (code == 0) return GS_OK;
-    if (code == ENOSPC || code == EDQUOT || code == EFBIG) return too_small(dir, size, err);
+    if (code == ENOSPC || code == EDQUOT || code == EFBIG) return too_small(dir, size, what, err);
     return gs_error_errno(err, code, "cannot reserve %llu bytes in '%s'", (unsigned long long)size, dir);
+}
+
+gs_status gs_scratch_reserve(const char *dir, uint64_t size, const char *what, int *fd, gs_error *err) {
+    GS_TRY(create(dir, fd, err));
+    gs_status status = reserve(*fd, dir, size, what, err);
+    if (status != GS_OK) {
+        close(*fd);
+        *fd = -1;
+    }
+    return status;
 }
 
 static gs_status map(gs_scratch_file *f, uint64_t size, gs_error *err) {
@@ -68,11 +77,10 @@ static gs_status map(gs_scratch_file *f, uint64_t size, gs_error *err) {
 }
 
 gs_status gs_scratch_file_open(gs_scratch_file *f, uint64_t size, gs_error *err) {
-    const char *dir = gs_scratch_dir(NULL);
     *f = (gs_scratch_file){.fd = -1};
-    gs_status status = create(f, dir, err);
-    if (status == GS_OK) status = reserve(f, dir, size, err);
-    if (status == GS_OK) status = map(f, size, err);
+    GS_TRY(gs_scratch_reserve(gs_scratch_dir(NULL), size, "expanded tensors", &f->fd, err));
+    f->open = true;
+    gs_status status = map(f, size, err);
     if (status != GS_OK) gs_scratch_file_close(f);
     return status;
 }

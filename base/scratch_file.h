@@ -12,8 +12,11 @@ typedef struct gs_scratch_file {
     bool open; /* a zeroed struct is closed */
 } gs_scratch_file;
 
-/* Reserves and maps size > 0 bytes in gs_scratch_dir(NULL). GS_E_NOSPACE, with both numbers, when they are not free;
- * else as gs_scratch_error. */
+/* The file alone: a descriptor of `size` > 0 reserved bytes in dir, closed by the caller; what: "activations". GS_E_NOSPACE
+ * with both numbers when they are not free. */
+gs_status gs_scratch_reserve(const char *dir, uint64_t size, const char *what, int *fd, gs_error *err) GS_NODISCARD;
+/* Reserves and maps size > 0 bytes in gs_scratch_dir(NULL). Errors as gs_scratch_reserve and
+ * gs_scratch_error. */
 gs_status gs_scratch_file_open(gs_scratch_file *f, uint64_t size, gs_error *err) GS_NODISCARD;
 /* n bytes at offset, inside the reserved ones; the map shows them at once. */
 gs_status gs_scratch_file_write(gs_scratch_file *f, uint64_t offset, const void *data, size_t n,

@@ -2,13 +2,11 @@
 
 #include <base/file.h>
 #include <base/mem.h>
+#include <base/scratch_file.h>
 #include <kernels/kernels.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Elements converted at a time on their way to and from disk, on the caller's stack: a read
@@ -39,61 +37,9 @@ static gs_status check_shape(int64_t rows, int64_t width, gs_dtype dtype, int64_
     return GS_OK;
 }
 
-/* For file systems without O_TMPFILE: the name is gone as soon as the file is there. */
-static int open_unlinked(const char *dir) {
-    char *path = gs_path_join(dir, ".gstick-activations-XXXXXX");
-    if (!path) {
-        errno = ENOMEM;
-        return -1;
-    }
-    int fd = mkostemp(path, O_CLOEXEC);
-    if (fd >= 0) unlink(path);
-    int code = errno;
-    gs_free(path);
-    errno = code;
-    return fd;
-}
-
-static gs_status open_scratch(const char *dir, int *fd, gs_error *err) {
-    *fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    /* kernels and file systems that do not know the flag take it for O_DIRECTORY */
-    if (*fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) *fd = open_unlinked(dir);
-    if (*fd >= 0) return GS_OK;
-    return gs_scratch_error(gs_error_errno(err, errno, "cannot create a scratch file in '%s'", dir), err);
-}
-
-static gs_status too_small(const char *dir, int64_t bytes, gs_error *err) {
-    GS_FAIL(err, GS_E_NOSPACE, "activations need %.1f MiB of scratch space in '%s', %.1f MiB are free",
-            (double)bytes / 0x1p20, dir, (double)gs_path_free_bytes(dir) / 0x1p20);
-    gs_error_hint(err, "name a scratch directory on a larger disk, take fewer or shorter samples, or keep "
-                       "activations as bf16");
-    return GS_E_NOSPACE;
-}
-
-/* fallocate and not posix_fallocate: where the file system cannot reserve, glibc's writes
- * into every block instead, which takes as long as the real writes. */
-static gs_status reserve(int fd, const char *dir, int64_t bytes, gs_error *err) {
-    int code;
-    do {
-        code = fallocate(fd, 0, 0, bytes) == 0 ? 0 : errno;
-    } while (code == EINTR);
-    if (code == EOPNOTSUPP || code == ENOSYS) {
-        int64_t free_bytes = gs_path_free_bytes(dir);
-        if (free_bytes > 0 && free_bytes < bytes) return too_small(dir, bytes, err);
-        code = ftruncate(fd, bytes) == 0 ? 0 : errno;
-    }
-    if (code == 0) return GS_OK;
-    if (code == ENOSPC || code == EDQUOT || code == EFBIG) return too_small(dir, bytes, err);
-    return gs_error_errno(err, code, "cannot reserve %lld bytes in '%s'", (long long)bytes, dir);
-}
-
 static gs_status make_room(gs_activation_store *s, const char *scratch_dir, gs_error *err) {
     int64_t row_bytes = s->width * s->element, spilled = gs_activation_store_spilled(s);
-    if (spilled) {
-        const char *dir = gs_scratch_dir(scratch_dir);
-        GS_TRY(open_scratch(dir, &s->fd, err));
-        GS_TRY(reserve(s->fd, dir, spilled, err));
-    }
+    if (spilled) GS_TRY(gs_scratch_reserve(gs_scratch_dir(scratch_dir), (uint64_t)spilled, "activations", &s->fd, err));
     s->memory = gs_alloc((size_t)(s->split * row_bytes));
     return s->memory ? GS_OK : gs_error_nomem(err, (size_t)(s->split * row_bytes));
 }
