@@ -63,7 +63,8 @@ static bool all_finite(gs_dtype dtype, int64_t n, const void *values) {
     return bad == 0;
 }
 
-static gs_status not_finite(const gs_stored *t, gs_error *err) {
+gs_status gs_encode_check_finite(const gs_stored *t, int64_t n, const void *values, gs_error *err) {
+    if (all_finite(t->dtype, n, values)) return GS_OK;
     gs_status status = GS_FAIL(err, GS_E_NUMERIC, "tensor '%s' holds NaN, an infinity or a value beyond %s", t->name,
                                gs_dtype_torch_name(t->dtype));
     return t->dtype == GS_F16 ? gs_error_hint(err, "bfloat16 has a wider range: --dtype bf16") : status;
@@ -72,7 +73,7 @@ static gs_status not_finite(const gs_stored *t, gs_error *err) {
 static gs_status cast_block(const gs_stored *t, cast_job *j, int64_t n, gs_sink *sink, gs_error *err) {
     gs_team_for(gs_sink_context(sink)->team, n, 64, cast_rows, j);
     if (j->failed) GS_TRY(read_rows(t->param, t->dtype, j->row0, n, j->out, err)); /* once more, for its words */
-    if (!all_finite(t->dtype, n * j->cols, j->out)) return not_finite(t, err);
+    GS_TRY(gs_encode_check_finite(t, n * j->cols, j->out, err));
     return gs_sink_put(sink, j->out, (size_t)(n * j->cols) * (size_t)gs_dtype_block_bytes(t->dtype), err);
 }
 

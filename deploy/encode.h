@@ -57,4 +57,7 @@ bool gs_values_exact(const gs_param *p, gs_dtype dtype);
 /* p's values are there already and some is not zero. */
 bool gs_values_nonzero(const gs_param *p);
 
+/* values: n of t->dtype (F32, F16, BF16), aligned. GS_E_NUMERIC naming the tensor for NaN and infinities. */
+gs_status gs_encode_check_finite(const gs_stored *t, int64_t n, const void *values, gs_error *err) GS_NODISCARD;
+
 #endif

@@ -2,6 +2,7 @@
 
 #include <base/half.h>
 #include <base/mem.h>
+#include <deploy/encode.h>
 
 #include <string.h>
 
@@ -96,29 +97,13 @@ static gs_status start(row_job *j, const gs_stored *t, gs_error *err) {
 
 /* ---- floats */
 
-static bool all_finite(gs_dtype dtype, int64_t n, const uint8_t *values) {
-    bool bad = false;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits = 0;
-        size_t size = dtype == GS_F32 ? 4 : 2;
-        memcpy(&bits, values + (size_t)i * size, size);
-        uint32_t exponent = dtype == GS_F32 ? 0x7f800000u : dtype == GS_F16 ? 0x7c00u : 0x7f80u;
-        bad |= (bits & exponent) == exponent;
-    }
-    return !bad;
-}
-
 static gs_status float_row(const row_job *j, int64_t row, uint8_t *out, int8_t *codes, float *scales, gs_error *err) {
     (void)codes;
     (void)scales;
     gs_dtype dtype = j->t->dtype;
     if (dtype == GS_F32) GS_TRY(gs_param_read_f32(j->weight, row, 1, (float *)(void *)out, err));
     else GS_TRY(gs_param_read_16(j->weight, dtype, row, 1, (uint16_t *)(void *)out, err));
-    if (all_finite(dtype, j->cols, out)) return GS_OK;
-    GS_FAIL(err, GS_E_NUMERIC, "tensor '%s' holds NaN, an infinity or a value beyond %s", j->t->name,
-            gs_dtype_torch_name(dtype));
-    if (dtype == GS_F16) gs_error_hint(err, "bfloat16 has a wider range: --dtype bf16");
-    return GS_E_NUMERIC;
+    return gs_encode_check_finite(j->t, j->cols, out, err);
 }
 
 gs_status gs_encode_gguf_float(const gs_stored *t, gs_sink *sink, gs_error *err) {

@@ -11,7 +11,6 @@
 #include <base/mem.h>
 #include <deploy/container.h>
 #include <deploy/mindspore_tensors.h>
-#include <deploy/side_files.h>
 #include <deploy/stored.h>
 
 #include <stdio.h>
@@ -134,16 +133,6 @@ static gs_status tensors(const gs_bundle_options *o, const gs_node *node, gs_sto
     return emit_qlinear(&e, stem, err);
 }
 
-static gs_status side_files(gs_bundle_writer *w, gs_error *err) {
-    cJSON *config;
-    GS_TRY(gs_side_copy(gs_bundle_writer_context(w), gs_bundle_writer_options(w), gs_bundle_writer_dir(w), err));
-    GS_TRY(gs_side_config(gs_bundle_writer_options(w), &config, err));
-    gs_status status = gs_side_set(config, "quantization", "golden-stick", err);
-    if (status == GS_OK) return gs_side_json(gs_bundle_writer_dir(w), "config.json", config, 2, err);
-    cJSON_Delete(config);
-    return status;
-}
-
 const gs_bundle_format gs_bundle_mindspore_ckpt = {
     .name = "mindspore-ckpt",
     .about = "MindFormers with Golden Stick before 1.3 (one .ckpt)",
@@ -154,5 +143,5 @@ const gs_bundle_format gs_bundle_mindspore_ckpt = {
     .permits = permits,
     .permits_segment = gs_permits_fused,
     .tensors = tensors,
-    .side_files = side_files,
+    .side_files = gs_mindspore_side_files,
 };

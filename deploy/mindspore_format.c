@@ -13,6 +13,7 @@
  */
 #include <base/mem.h>
 #include <deploy/container.h>
+#include <deploy/mindspore_tensors.h>
 #include <deploy/side_files.h>
 #include <deploy/stored.h>
 
@@ -104,18 +105,13 @@ static bool describe(const gs_bundle_writer *w, cJSON *description) {
 }
 
 static gs_status side_files(gs_bundle_writer *w, gs_error *err) {
-    cJSON *config, *description = cJSON_CreateObject();
+    cJSON *description = cJSON_CreateObject();
     if (!description || !describe(w, description)) {
         cJSON_Delete(description);
         return gs_error_nomem(err, 4096);
     }
     GS_TRY(gs_side_json(gs_bundle_writer_dir(w), "quantization_description.json", description, 4, err));
-    GS_TRY(gs_side_copy(gs_bundle_writer_context(w), gs_bundle_writer_options(w), gs_bundle_writer_dir(w), err));
-    GS_TRY(gs_side_config(gs_bundle_writer_options(w), &config, err));
-    gs_status status = gs_side_set(config, "quantization", "golden-stick", err);
-    if (status == GS_OK) return gs_side_json(gs_bundle_writer_dir(w), "config.json", config, 2, err);
-    cJSON_Delete(config);
-    return status;
+    return gs_mindspore_side_files(w, err);
 }
 
 const gs_bundle_format gs_bundle_mindspore = {

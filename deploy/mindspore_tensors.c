@@ -1,6 +1,7 @@
 #include <deploy/mindspore_tensors.h>
 
 #include <base/mem.h>
+#include <deploy/side_files.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -58,5 +59,15 @@ gs_status gs_mindspore_add_input(gs_bundle_content *c, const char *stem, gs_role
     gs_status status = gs_tensor_read_f32(t, 0, 1, value, err);
     if (status == GS_OK) status = one_value(t, value, data, err);
     gs_free(value);
+    return status;
+}
+
+gs_status gs_mindspore_side_files(gs_bundle_writer *w, gs_error *err) {
+    cJSON *config;
+    GS_TRY(gs_side_copy(gs_bundle_writer_context(w), gs_bundle_writer_options(w), gs_bundle_writer_dir(w), err));
+    GS_TRY(gs_side_config(gs_bundle_writer_options(w), &config, err));
+    gs_status status = gs_side_set(config, "quantization", "golden-stick", err);
+    if (status == GS_OK) return gs_side_json(gs_bundle_writer_dir(w), "config.json", config, 2, err);
+    cJSON_Delete(config);
     return status;
 }

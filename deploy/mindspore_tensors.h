@@ -4,6 +4,7 @@
 #define GS_DEPLOY_MINDSPORE_TENSORS_H
 
 #include <deploy/bundle_reader.h>
+#include <deploy/bundle_writer.h>
 
 /* What a Hugging Face module's name ends in, and what MindFormers calls it. A beginning ('.') is part of the rest. */
 typedef struct gs_mindspore_ending {
@@ -19,5 +20,8 @@ const char *gs_mindspore_hf_name(gs_bundle_content *c, const char *stem, size_t 
  * values that differ: a smoothing is merged into them, which would have to divide each channel of the input. */
 gs_status gs_mindspore_add_input(gs_bundle_content *c, const char *stem, gs_role role, const gs_tensor *t, int64_t cols,
                                  gs_error *err) GS_NODISCARD;
+
+/* Copies of the tokenizer, and config.json with "quantization": "golden-stick". */
+gs_status gs_mindspore_side_files(gs_bundle_writer *w, gs_error *err) GS_NODISCARD;
 
 #endif
