@@ -20,7 +20,8 @@ static bool check_values(gs_subject *s, const gs_stored *t, bool offset, gs_erro
         float v;
         one.ndim = 1;
         one.shape[0] = 1;
-        one.data += (uint64_t)i * (uint64_t)gs_dtype_block_bytes(one.dtype);
+        one.bytes = (uint64_t)gs_dtype_block_bytes(one.dtype);
+        one.data += (uint64_t)i * one.bytes;
         if (gs_tensor_read_f32(&one, 0, 1, &v, err) != GS_OK) return false;
         float r = gs_round_to(s->dtype, v);
         bool fine = offset ? v == 0 : v > 0 && isfinite(r) && r > 0;
