@@ -231,6 +231,26 @@ def tokenizer_agrees(run, name):
     run.python("tokenizers_parity.py", run.gstick, path, run.data)
 
 
+def made_by_transformers(run, name):
+    """A float model with settings that no reference model has: the same logits, in windows longer than the context it was made for."""
+    package("transformers")
+    from make_model import make
+    from transformers_logits import compare
+    folder = run.out("made")
+    ids, logits = make(name, folder), run.out("logits") + ".f32"
+    run.call(run.gstick, "eval", folder, "--tokens", ids, "--window", 128, "--dump-logits", logits, "--json")
+    good, text = compare(folder, ids, logits, EXACT, 128)
+    if not good:
+        raise AssertionError(text)
+    return text
+
+
+def settings(_run=None):
+    package("transformers")
+    from make_model import SETTINGS
+    return SETTINGS
+
+
 def cases():
     for name in VOCABULARIES:
         yield f"tokenizer: {name}", tokenizer_agrees, (name,)
@@ -250,6 +270,11 @@ def cases():
     for fmt, scheme in (("ascend", "w8a8-mix"), ("compressed-tensors", "w8a16"), ("compressed-tensors", "w8a8"), ("gptq", "w8a16"),
                         ("mindspore", "w8a16"), ("mindspore", "w8a8")):
         yield f"safetensors reads {fmt} {scheme}", safetensors_reads, ("stories260K", fmt, scheme, "f16")
+    if importlib.util.find_spec("transformers"):
+        for name in settings():
+            yield f"made by transformers: {name}", made_by_transformers, (name,)
+    else:
+        yield "made by transformers", settings, ()
     for model in ("stories260K", "qwen2"):
         for fmt in ("ascend", "mindspore", "mindspore-ckpt", "gptq"):
             for dtype in ("f16", "bf16"):
