@@ -178,7 +178,7 @@ gs_status gs_calibrate(gs_session *session, const char *model, const char *stati
     if (!statistics || !*statistics) return GS_FAIL(err, GS_E_INVALID, "no output directory is given");
     if (gs_path_same(model, statistics))
         return GS_FAIL(err, GS_E_INVALID, "output '%s' is the input: it is never overwritten", statistics);
-    GS_TRY(gs_opened_open(model, NULL, &opened, err));
+    GS_TRY(gs_opened_open(session->context.helper, model, NULL, &opened, err));
     gs_status status = opened.bundle ? GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle: calibrate the float model",
                                                model, gs_bundle_type(opened.bundle))
                                      : gs_calibration_run(&session->context, opened.model, model, statistics, o, result, err);

@@ -77,14 +77,15 @@ gs_status gs_evaluate(gs_session *session, const char *model, const gs_evaluate_
                       gs_eval_result *result, gs_error *err) {
     gs_eval_options options;
     gs_bundle_open_options bundle, plain = {.config = o->config};
+    const gs_network_helper *helper = session->context.helper;
     gs_opened opened = {0}, reference = {0};
     int32_t *ids = NULL;
     size_t count = 0;
     gs_status status;
     GS_TRY(read_options(o, &options, err));
     GS_TRY(read_arithmetic(o, &bundle, err));
-    GS_TRY_GOTO(status, done, gs_opened_open(model, &bundle, &opened, err));
-    if (o->against) GS_TRY_GOTO(status, done, gs_opened_open(o->against, &plain, &reference, err));
+    GS_TRY_GOTO(status, done, gs_opened_open(helper, model, &bundle, &opened, err));
+    if (o->against) GS_TRY_GOTO(status, done, gs_opened_open(helper, o->against, &plain, &reference, err));
     GS_TRY_GOTO(status, done, tokenize(&session->context, o, model, &options, &ids, &count, err));
     status = gs_eval_perplexity(&session->context, opened.model, reference.model, &options, ids,
                                 (int64_t)count, result, err);

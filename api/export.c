@@ -3,6 +3,7 @@
 #include <api/opened.h>
 #include <api/session.h>
 #include <base/file.h>
+#include <base/json.h>
 #include <base/mem.h>
 #include <base/nearest.h>
 #include <deploy/bundle_writer.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 static const int64_t DEFAULT_SHARD = (int64_t)4 << 30;
+enum { MAX_MANIFEST = 64 << 20 };
 
 typedef struct job {
     gs_context *cx;
@@ -79,7 +81,7 @@ static gs_status prepare(job *j, const char *output, gs_error *err) {
     const gs_bundle_open_options codes = {.config = j->options->config, .codes = true};
     GS_TRY(check_paths(j->path, output, err));
     GS_TRY(read_options(j, err));
-    GS_TRY(gs_opened_open(j->path, &codes, &j->source, err));
+    GS_TRY(gs_opened_open(j->cx->helper, j->path, &codes, &j->source, err));
     const gs_model *m = j->source.model;
     j->bundle.source = gs_model_checkpoint(m);
     j->bundle.dtype = served_dtype(m);
@@ -115,13 +117,30 @@ static gs_status walk(job *j, bool write, gs_error *err) {
     return GS_OK;
 }
 
+/* What of the source's recipe still says how its codes came about, for who compares them with the float model. */
+static void put_history(const job *j, gs_strbuf *text) {
+    char *path = gs_path_join(j->path, "gstick_manifest.json");
+    cJSON *manifest = NULL;
+    if (path && gs_path_exists(path) && gs_json_load(path, MAX_MANIFEST, &manifest, NULL) == GS_OK) {
+        const cJSON *recipe = gs_json_get(manifest, "recipe"), *compat = gs_json_get(recipe, "compat");
+        if (cJSON_IsTrue(gs_json_get(recipe, "refine"))) gs_strbuf_puts(text, ", \"refine\": true");
+        if (cJSON_IsString(compat)) {
+            gs_strbuf_puts(text, ", \"compat\": ");
+            gs_strbuf_json(text, compat->valuestring, strlen(compat->valuestring));
+        }
+    }
+    cJSON_Delete(manifest);
+    gs_free(path);
+}
+
 /* Where the numbers come from, and whom they are for. */
 static gs_status write_manifest(job *j, gs_error *err) {
     gs_strbuf text = {0};
     const gs_bundle *b = j->source.bundle;
-    gs_strbuf_printf(&text, "{\n  \"gstick\": \"%s\",\n  \"recipe\": {\"format\": \"%s\", \"target\": \"%s\"},\n"
-                            "  \"exported_from\": {\"format\": \"%s\", \"type\": \"%s\"}\n}\n",
-                     gs_version(), j->format->name, gs_target_names[j->bundle.target],
+    gs_strbuf_printf(&text, "{\n  \"gstick\": \"%s\",\n  \"recipe\": {\"format\": \"%s\", \"target\": \"%s\"", gs_version(),
+                     j->format->name, gs_target_names[j->bundle.target]);
+    put_history(j, &text);
+    gs_strbuf_printf(&text, "},\n  \"exported_from\": {\"format\": \"%s\", \"type\": \"%s\"}\n}\n",
                      b ? gs_bundle_format_name(b) : "float", b ? gs_bundle_type(b) : "FLOAT");
     gs_status status = text.failed ? gs_error_nomem(err, text.len)
                                    : gs_bundle_writer_add_file(j->writer, "gstick_manifest.json", gs_strbuf_text(&text),

@@ -10,8 +10,8 @@ typedef struct gs_opened {
     gs_bundle *bundle; /* NULL for a float model */
 } gs_opened;
 
-/* options: of a bundle; NULL for the defaults. */
-gs_status gs_opened_open(const char *path, const gs_bundle_open_options *options, gs_opened *out,
+/* options: of a bundle; NULL for the defaults. extra: a family given at run time, or NULL; it stays as long as *out. */
+gs_status gs_opened_open(const gs_network_helper *extra, const char *path, const gs_bundle_open_options *options, gs_opened *out,
                          gs_error *err) GS_NODISCARD;
 void gs_opened_close(gs_opened *o); /* safe on a zeroed struct */
 

@@ -4,6 +4,7 @@
 #include <base/strbuf.h>
 #include <kernels/gemm/gemm.h>
 #include <kernels/isa.h>
+#include <llm/helpers/network_helper.h>
 
 /* What will do the work, for --verbose. */
 static void describe(gs_session *s) {
@@ -26,12 +27,14 @@ gs_status gs_session_create(const gs_session_options *options, gs_session **out,
     if (!s) return gs_error_nomem(err, sizeof *s);
     gs_status status = gs_topology_create(&s->topology, err);
     if (status == GS_OK) status = gs_team_create(s->topology, o->threads, &s->team, err);
+    if (status == GS_OK && o->helper) status = gs_network_helper_load(o->helper, &s->helper, err);
     if (status != GS_OK) {
         gs_session_destroy(s);
         return status;
     }
     s->context = (gs_context){.team = s->team, .topology = s->topology, .log = o->log,
-                              .progress = o->progress, .ui = o->ui, .memory_budget = o->memory_budget};
+                              .progress = o->progress, .ui = o->ui, .memory_budget = o->memory_budget,
+                              .helper = s->helper};
     describe(s);
     *out = s;
     return GS_OK;
@@ -39,6 +42,7 @@ gs_status gs_session_create(const gs_session_options *options, gs_session **out,
 
 void gs_session_destroy(gs_session *s) {
     if (!s) return;
+    gs_network_helper_free(s->helper);
     gs_team_destroy(s->team);
     gs_topology_destroy(s->topology);
     gs_free(s);

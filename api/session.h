@@ -7,6 +7,7 @@
 struct gs_session {
     gs_topology *topology;
     gs_team *team;
+    struct gs_network_helper *helper; /* owned, or NULL; the context lends it */
     gs_context context;
 };
 

@@ -13,18 +13,19 @@ typedef struct check {
     float change, largest;               /* of the logits */
 } check;
 
-static gs_status open_model(const char *path, gs_model_rewrite *rewrite, void *ctx, gs_model **out, gs_error *err) {
+static gs_status open_model(const gs_context *cx, const char *path, gs_model_rewrite *rewrite, void *ctx, gs_model **out,
+                            gs_error *err) {
     gs_checkpoint *checkpoint;
     GS_TRY(gs_checkpoint_open(path, NULL, &checkpoint, err));
-    return gs_model_take(checkpoint, rewrite, ctx, out, err);
+    return gs_model_take_as(cx->helper, checkpoint, rewrite, ctx, out, err);
 }
 
 static gs_status run(check *c, gs_context *cx, const char *path, gs_comp_algo *algo, const int32_t *tokens,
                      int64_t count, gs_error *err) {
     int64_t starts[2] = {0, count};
     gs_batch batch = {.rows = count, .sequences = 1, .starts = starts};
-    GS_TRY(open_model(path, NULL, NULL, &c->plain, err));
-    GS_TRY(open_model(path, fold, algo, &c->folded, err));
+    GS_TRY(open_model(cx, path, NULL, NULL, &c->plain, err));
+    GS_TRY(open_model(cx, path, fold, algo, &c->folded, err));
     size_t cells = (size_t)count * (size_t)gs_model_settings(c->plain)->hidden;
     c->plain_hidden = gs_calloc(cells, sizeof(float));
     c->folded_hidden = gs_calloc(cells, sizeof(float));

@@ -16,6 +16,7 @@ typedef struct gs_context {
     void (*progress)(void *ui, const char *what, int64_t done, int64_t total);
     void *ui;
     int64_t memory_budget;        /* bytes for activations in flight; 0 = default */
+    const struct gs_network_helper *helper; /* a model family given at run time (llm/), or NULL */
 } gs_context;
 
 void gs_log(gs_context *cx, gs_log_level level, const char *fmt, ...) GS_PRINTF(3, 4);

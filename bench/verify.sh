@@ -2,20 +2,21 @@
 # Time of `gstick verify` against sha256sum of the same files in the same run, and its peak memory, on a W8A16 bundle of
 # 2.2 GB (random weights). Fails above 1.5 times sha256sum or 200 MiB, or if verify finds something.
 #
-#   bench/verify.sh [-b BUILD] [-t TEMP_DIR] [-r RUNS] [-s] [-- shape options of make_checkpoint]
+#   bench/verify.sh [-b BUILD] [-t TEMP_DIR] [-r RUNS] [-s] [-f FORMAT] [-- shape options of make_checkpoint]
 #
-# -s makes static W8A8 instead, from a few random tokens. Needs 8 GB free in TEMP_DIR (default: the build directory). The
+# -s makes static W8A8 instead, from a few random tokens; -f another format than ascend. Needs 8 GB free in TEMP_DIR (default: the build directory). The
 # bundle is read once beforehand, so that it comes from the page cache for both. Best of RUNS each.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build=build/release temp='' runs=3 max_ratio=1.5 max_mib=200 scheme='--scheme w8a16'
-while getopts b:t:r:sh option; do
+build=build/release temp='' format=ascend runs=3 max_ratio=1.5 max_mib=200 scheme='--scheme w8a16'
+while getopts b:t:r:sf:h option; do
     case $option in
         b) build=$OPTARG ;;
         t) temp=$OPTARG ;;
         r) runs=$OPTARG ;;
         s) scheme='static' ;;
+        f) format=$OPTARG ;;
         *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
 done
@@ -54,7 +55,7 @@ if [ "$scheme" = static ]; then
     scheme="--scheme w8a8 --alpha none --calib $work/ids.i32 --samples 1 --seq 32"
 fi
 # shellcheck disable=SC2086
-"$build/gstick" quantize "$work/model" $scheme -o "$work/bundle" -q > /dev/null
+"$build/gstick" quantize "$work/model" $scheme --format "$format" -o "$work/bundle" -q > /dev/null
 rm -r "$work/model"
 cat "$work"/bundle/* > /dev/null
 for ((i = 0; i < runs; i++)); do
@@ -65,6 +66,7 @@ done
 
 hash=$(least < "$work/hashes") time=$(least < "$work/times")
 peak=$(sort -g "$work/peaks" | tail -1)
+echo "format    $format"
 echo "bundle    $(du -sb "$work/bundle" | cut -f1) bytes"
 echo "sha256sum $hash s (all: $(tr '\n' ' ' < "$work/hashes"))"
 echo "verify    $time s (all: $(tr '\n' ' ' < "$work/times"))"

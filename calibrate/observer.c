@@ -222,6 +222,24 @@ gs_status gs_observer_keep(gs_observer *o, const float *x, gs_error *err) {
     return GS_OK;
 }
 
+void gs_observer_thin(gs_observer *o) {
+    int64_t kept = (o->sample_rows + 1) / 2;
+    for (int64_t r = 1; r < kept; r++) {
+        memcpy(o->sample + r * o->width, o->sample + 2 * r * o->width, (size_t)o->width * sizeof *o->sample);
+        o->sample_energy[r] = o->sample_energy[2 * r];
+        o->sample_fold[r] = o->sample_fold[2 * r];
+    }
+    o->sample_rows = kept;
+}
+
+void gs_observer_pad(gs_observer *o) {
+    for (; o->sample_rows < o->sample_capacity; o->sample_rows++) {
+        memset(o->sample + o->sample_rows * o->width, 0, (size_t)o->width * sizeof *o->sample);
+        o->sample_energy[o->sample_rows] = 0;
+        o->sample_fold[o->sample_rows] = 0;
+    }
+}
+
 /* Room for the samples of both. */
 static gs_status grow_sample(gs_observer *into, const gs_observer *from, gs_error *err) {
     int64_t rows = into->sample_rows + from->sample_rows;

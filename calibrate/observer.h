@@ -62,6 +62,10 @@ gs_status gs_observer_see(gs_observer *o, gs_team *team, int64_t row0, int64_t n
 /* Adds one row to the sample, rounded to nearest even: GS_E_INVALID beyond the capacity, GS_E_NUMERIC
  * when a value is not finite as bf16. x: [width]. */
 gs_status gs_observer_keep(gs_observer *o, const float *x, gs_error *err) GS_NODISCARD;
+/* Keeps every other row of the sample, beginning with the first. */
+void gs_observer_thin(gs_observer *o);
+/* Fills the sample up with rows of zeros, of half 0 and unknown energy. */
+void gs_observer_pad(gs_observer *o);
 /* into += from; names and widths must agree (GS_E_INVALID). The sample grows as needed. A failure
  * leaves `into` as it was. */
 gs_status gs_observer_merge(gs_observer *into, const gs_observer *from, gs_error *err) GS_NODISCARD;

@@ -29,7 +29,7 @@ typedef struct gs_statistics_writer gs_statistics_writer;
 
 /* Plans the edges (name, width, sample rows each will have), then takes them in the same order. After a
  * failure the writer can only be aborted. put refuses (GS_E_INVALID) an edge out of turn, of other sizes
- * than planned, or that has seen no rows. One thread at a time. */
+ * than planned. An edge may have seen no rows: an expert that no token reached. One thread at a time. */
 gs_status gs_statistics_writer_create(const char *path, const gs_statistics_info *info,
                                       gs_statistics_writer **out, gs_error *err) GS_NODISCARD;
 gs_status gs_statistics_writer_plan(gs_statistics_writer *w, const char *edge, int64_t width, int64_t sample_rows,

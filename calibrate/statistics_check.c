@@ -85,7 +85,20 @@ static gs_status check_sample(const gs_observer *o, gs_error *err) {
     return most < INFINITE ? GS_OK : GS_FAIL(err, GS_E_FORMAT, "the sample has values that are not finite");
 }
 
+/* An expert that no token reached: there is nothing but sample rows of zeros. */
+static gs_status check_unseen(const gs_observer *o, gs_error *err) {
+    int64_t values = 0;
+    for (int64_t i = 0; i < o->width; i++)
+        values += o->min[i] != INFINITY || o->max[i] != -INFINITY || o->abs_sum[i] != 0 || o->square_sum[i] != 0;
+    for (int i = 0; i < GS_HISTOGRAM_BINS; i++) values += o->histogram[i] != 0;
+    values += o->token_absmax_max != 0 || o->token_absmax_sum != 0;
+    for (int64_t i = 0; i < o->sample_rows * o->width; i++) values += o->sample[i] != 0;
+    if (values) return GS_FAIL(err, GS_E_FORMAT, "there are values of 0 rows");
+    return check_halves(o, err);
+}
+
 gs_status gs_statistics_check(const gs_observer *o, gs_error *err) {
+    if (o->rows == 0) return check_unseen(o, err);
     GS_TRY(check_channels(o, err));
     GS_TRY(check_halves(o, err));
     GS_TRY(check_histogram(o, err));

@@ -118,7 +118,7 @@ static gs_status read_sizes(const cJSON *json, gs_statistics_row *row, gs_error 
     GS_TRY(gs_json_int(json, "width", &row->width, err));
     GS_TRY(gs_json_int(json, "rows", &row->rows, err));
     GS_TRY(gs_json_int(json, "sample_rows", &row->sample_rows, err));
-    if (row->width >= 1 && row->width <= INT32_MAX && row->rows >= 1 && row->sample_rows >= 0
+    if (row->width >= 1 && row->width <= INT32_MAX && row->rows >= 0 && row->sample_rows >= 0
         && row->sample_rows <= INT32_MAX)
         return GS_OK;
     return GS_FAIL(err, GS_E_FORMAT, "%lld channels, %lld rows, %lld sample rows", (long long)row->width,

@@ -88,7 +88,7 @@ static gs_status check_turn(const gs_statistics_writer *w, const gs_observer *o,
         return GS_FAIL(err, GS_E_INVALID, "'%s': %lld channels and %lld sample rows, planned were %lld and %lld",
                        o->name, (long long)o->width, (long long)o->sample_rows, (long long)e->width,
                        (long long)e->sample_rows);
-    if (o->rows < 1 || o->rows > (int64_t)1 << 53)
+    if (o->rows < 0 || o->rows > (int64_t)1 << 53)
         return GS_FAIL(err, GS_E_INVALID, "'%s' has seen %lld rows", o->name, (long long)o->rows);
     return GS_OK;
 }

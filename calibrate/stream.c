@@ -2,9 +2,18 @@
 
 #include <base/mem.h>
 #include <calibrate/activation_store.h>
+#include <kernels/kernels.h>
 #include <network/exec.h>
+#include <network/routing.h>
 
 #include <string.h>
+
+/* Where only the rows of one expert count: which of them are kept is not known before they were counted, so each so-maniest
+ * is, and every other of those goes when there is no more room. */
+typedef struct routed {
+    bool is;
+    int64_t rows, step; /* seen so far; kept are rows 0, step, 2 step ... */
+} routed;
 
 struct gs_stream {
     gs_context *cx;
@@ -22,6 +31,8 @@ struct gs_stream {
     gs_observer_set *set;
     const gs_edge **landing; /* [set->count], see landing_of */
     bool *whole;             /* [set->count]: every token counts, and no row is kept */
+    routed *routed;          /* [set->count] */
+    float *gathered;         /* [most_rows, the widest routed edge] */
     int64_t first_sequence, seen; /* of the group in hand; rows counted before it */
 };
 
@@ -152,6 +163,8 @@ void gs_stream_destroy(gs_stream *s) {
     gs_free(s->starts);
     gs_free(s->landing);
     gs_free(s->whole);
+    gs_free(s->routed);
+    gs_free(s->gathered);
     gs_free(s);
 }
 
@@ -171,6 +184,23 @@ const gs_observer *gs_observer_set_find(const gs_observer_set *set, const char *
     return NULL;
 }
 
+static gs_status init_routed(gs_stream *s, const gs_net *net, int count, gs_error *err) {
+    int64_t widest = 0;
+    gs_free(s->routed);
+    gs_free(s->gathered);
+    s->gathered = NULL;
+    s->routed = gs_calloc((size_t)count + 1, sizeof *s->routed);
+    if (!s->routed) return gs_error_nomem(err, (size_t)count * sizeof *s->routed);
+    for (int i = 0; i < count; i++) {
+        const gs_edge *edge = gs_stream_edge(net, s->options.kv_cache, i);
+        s->routed[i] = (routed){.is = gs_routed_select(edge) != NULL, .step = 1};
+        if (s->routed[i].is && edge->dims.dim[0] > widest) widest = edge->dims.dim[0];
+    }
+    if (!widest) return GS_OK;
+    s->gathered = gs_calloc((size_t)s->most_rows * (size_t)widest, sizeof *s->gathered);
+    return s->gathered ? GS_OK : gs_error_nomem(err, (size_t)(s->most_rows * widest) * sizeof *s->gathered);
+}
+
 static gs_status init_set(gs_stream *s, const gs_net *net, gs_observer_set *set, gs_error *err) {
     bool cache = s->options.kv_cache;
     int count = gs_stream_edge_count(net, cache);
@@ -181,6 +211,7 @@ static gs_status init_set(gs_stream *s, const gs_net *net, gs_observer_set *set,
     s->landing = gs_calloc((size_t)count + 1, sizeof(const gs_edge *));
     s->whole = gs_calloc((size_t)count + 1, sizeof *s->whole);
     if (!set->observer || !s->landing || !s->whole) return gs_error_nomem(err, (size_t)count * sizeof *set->observer);
+    GS_TRY(init_routed(s, net, count, err));
     for (int i = 0; i < count; i++) {
         const gs_edge *edge = gs_stream_edge(net, cache, i);
         s->landing[i] = landing_of(net, edge);
@@ -225,6 +256,35 @@ static gs_status see_whole(gs_stream *s, gs_observer *o, const gs_batch *batch, 
     return GS_OK;
 }
 
+static gs_status keep_routed(routed *t, gs_observer *o, const float *x, gs_error *err) {
+    int64_t row = t->rows++;
+    if (row % t->step || !o->sample_capacity) return GS_OK;
+    if (o->sample_rows == o->sample_capacity) {
+        gs_observer_thin(o);
+        t->step *= 2;
+        if (row % t->step) return GS_OK;
+    }
+    return gs_observer_keep(o, x, err);
+}
+
+/* Rows of zeros are those that go to other experts. */
+static gs_status see_routed(gs_stream *s, routed *t, gs_observer *o, const gs_batch *batch, const float *data, gs_error *err) {
+    const gs_kernels *kernels = gs_kernels_get();
+    for (int64_t q = 0; q < batch->sequences; q++) {
+        int64_t n = counted_rows(s, s->first_sequence + q), row = batch->starts[q + 1] - n, count = 0;
+        for (int64_t r = row; r < row + n; r++) {
+            const float *x = data + r * o->width;
+            if (kernels->absmax_f32(o->width, x) == 0) continue;
+            memcpy(s->gathered + count++ * o->width, x, (size_t)o->width * sizeof *x);
+        }
+        if (count == 0) continue;
+        o->fold = fold_of(s, s->first_sequence + q);
+        GS_TRY(gs_observer_see(o, s->cx->team, s->corpus->starts[s->first_sequence + q + 1] - n, count, s->gathered, err));
+        for (int64_t r = 0; r < count; r++) GS_TRY(keep_routed(t, o, s->gathered + r * o->width, err));
+    }
+    return GS_OK;
+}
+
 /* The energies that belong to the rows the observer kept of this group. */
 static void see_landing(gs_stream *s, gs_observer *o, const gs_batch *batch, int64_t width, const float *data) {
     int64_t seen = s->seen, at = s->seen * gs_stream_sample_rows(s) / s->counted;
@@ -247,7 +307,8 @@ static gs_status see(void *ctx, const gs_edge *edge, const gs_batch *batch, cons
         gs_observer *o = &s->set->observer[i];
         if (s->landing[i] == edge) see_landing(s, o, batch, edge->dims.dim[0], data);
         if (strcmp(o->name, edge->name) != 0) continue;
-        GS_TRY(s->whole[i] ? see_whole(s, o, batch, data, err) : see_rows(s, o, batch, data, err));
+        if (s->routed[i].is) GS_TRY(see_routed(s, &s->routed[i], o, batch, data, err));
+        else GS_TRY(s->whole[i] ? see_whole(s, o, batch, data, err) : see_rows(s, o, batch, data, err));
     }
     return GS_OK;
 }
@@ -294,6 +355,8 @@ static gs_status run(gs_stream *s, gs_net *net, gs_observer_set *set, bool keep,
     if (status == GS_OK) status = gs_exec_prepare(s->exec, net, err);
     if (status == GS_OK) {
         status = run_groups(s, net, keep, err);
+        for (int i = 0; set && i < set->count; i++)
+            if (s->routed[i].is) gs_observer_pad(&set->observer[i]);
         gs_exec_release(s->exec, net);
     }
     gs_exec_set_hook(s->exec, NULL, NULL);

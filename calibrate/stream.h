@@ -12,7 +12,9 @@
  * values that ATTENTION reads, its inputs 1 and 2: of those all tokens count, since all of them are cached, and no sample is
  * kept. Of the others the first
  * skip_tokens tokens of each sequence (attention sinks, a BOS) pass through but are not counted; sequences
- * of different lengths lie end to end, so there is no padding to leave out.
+ * of different lengths lie end to end, so there is no padding to leave out. Of what an expert's linears read
+ * (network/routing.h) the tokens that go to it count, so an observer may have seen no rows; its sample is of those tokens,
+ * evenly spaced, and filled up with rows of zeros.
  *
  * Groups hold GS_STREAM_ROWS tokens or one sequence, whatever the memory, so that statistics depend neither on
  * it nor on threads. The memory option bounds the store alone.

@@ -135,6 +135,7 @@ int gs_cmd_inspect(int argc, char **argv) {
     gs_bundle_open_options options = {0};
     gs_ui_init(&ui);
     const gs_arg args[] = {
+        {"--helper", "FILE.json", GS_ARG_STRING, &ui.helper, "a model family that is not built in (docs/adding-a-model.md)"},
         {"--config", "MODEL_DIR", GS_ARG_STRING, &options.config, "where config.json of a bundle is that has none"},
         {"--segment", "I", GS_ARG_INT, &segment, "print the network of segment I (0: embedding, 1..: blocks, last: head)"},
         {"--json", NULL, GS_ARG_FLAG, &ui.json, "print one JSON object"},
@@ -157,10 +158,12 @@ int gs_cmd_inspect(int argc, char **argv) {
         gs_error_hint(&err, "%s", command.usage);
         return gs_ui_fail(&ui, &err);
     }
-    gs_opened opened;
+    gs_opened opened = {0};
+    gs_network_helper *helper = NULL;
     survey s = {0};
     gs_strbuf out = {0};
-    gs_status status = gs_opened_open(model, &options, &opened, &err);
+    gs_status status = ui.helper ? gs_network_helper_load(ui.helper, &helper, &err) : GS_OK;
+    if (status == GS_OK) status = gs_opened_open(helper, model, &options, &opened, &err);
     if (status == GS_OK && segment >= 0)
         status = dump_segment(opened.model, segment, &out, &err);
     else if (status == GS_OK)
@@ -172,6 +175,7 @@ int gs_cmd_inspect(int argc, char **argv) {
             put_table(&out, &opened, &s, model);
     }
     gs_opened_close(&opened);
+    gs_network_helper_free(helper);
     if (status == GS_OK) return gs_ui_print(&ui, &out);
     gs_strbuf_clear(&out);
     return gs_ui_fail(&ui, &err);

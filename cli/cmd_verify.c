@@ -83,7 +83,9 @@ int gs_cmd_verify(int argc, char **argv) {
     bool checks = false;
     gs_ui_init(&ui);
     const gs_arg args[] = {
-        {"--against", "MODEL", GS_ARG_STRING, &o.against, "the float model it was made from: weights within half a step, floats equal"},
+        {"--against", "MODEL", GS_ARG_STRING, &o.against, "the float model it was made from: weights within half a step, floats and config.json equal, nothing left out"},
+        {"--tolerance-steps", "N", GS_ARG_DOUBLE, &o.tolerance_steps,
+         "with --against: how many steps a weight may be off (default 0.5; quantizers like GPTQ need more)"},
         {"--target", "NAME", GS_ARG_STRING, &o.target,
          "who is to load it: both (vllm-ascend and MindIE), vllm-ascend, mindie or 310p (default: the manifest's, else both)"},
         {"--config", "DIR", GS_ARG_STRING, &o.config, "where config.json is, for a bundle that has none"},

@@ -47,7 +47,7 @@ static void progress(void *ctx, const char *what, int64_t done, int64_t total) {
 gs_status gs_ui_session(gs_ui *ui, gs_session **out, gs_error *err) {
     if (ui->threads > 4096) return GS_FAIL(err, GS_E_INVALID, "--threads %lld is beyond any machine", (long long)ui->threads);
     gs_session_options options = {.threads = (int)ui->threads, .memory_budget = ui->memory, .log = log_line,
-                                  .progress = progress, .ui = ui};
+                                  .helper = ui->helper, .progress = progress, .ui = ui};
     return gs_session_create(&options, out, err);
 }
 

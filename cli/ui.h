@@ -25,11 +25,13 @@ typedef struct gs_ui {
     gs_progress_bar bar;
     bool verbose, quiet, json;
     int64_t threads, memory;
+    const char *helper;
 } gs_ui;
 
 /* The shared options as rows of an argument table. */
 #define GS_UI_ARGS(ui)                                                         \
     {"--threads", "N", GS_ARG_INT, &(ui)->threads, "worker threads (default: one per core)"},    \
+    {"--helper", "FILE.json", GS_ARG_STRING, &(ui)->helper, "a model family that is not built in (docs/adding-a-model.md)"}, \
     {"--memory", "SIZE", GS_ARG_BYTES, &(ui)->memory, "activations in flight (default 512M)"},   \
     {"--json", NULL, GS_ARG_FLAG, &(ui)->json, "print one JSON object on standard output"},      \
     {"-v,--verbose", NULL, GS_ARG_FLAG, &(ui)->verbose, "say more on standard error"},           \

@@ -67,11 +67,12 @@ static bool is_global(const char *key) {
     return false;
 }
 
-/* Every listed tensor is stored; a head that is not must be tied. */
+/* Every listed tensor is stored; a head that is not must be tied (where config.json does not say, the family does). */
 static gs_status check_listed(const reading *r, const char *name, gs_error *err) {
     const gs_checkpoint *c = r->content->checkpoint;
     if (gs_checkpoint_find(c, name)) return GS_OK;
-    if (gs_checkpoint_config(c)->tied && strcmp(name, "lm_head.weight") == 0) return GS_OK;
+    const gs_model_config *config = gs_checkpoint_config(c);
+    if ((config->tied || !config->tied_is_said) && strcmp(name, "lm_head.weight") == 0) return GS_OK;
     return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is described but not stored", name);
 }
 

@@ -1,6 +1,7 @@
 #include <deploy/ascend_rules.h>
 
 #include <deploy/stored.h>
+#include <network/routing.h>
 
 #include <string.h>
 
@@ -74,8 +75,32 @@ static gs_status permits_norm(const gs_bundle_options *o, const gs_net *net, con
     }
 }
 
+/* What a linear is an expert's of: the routing; NULL: of none. */
+static const gs_edge *routing_of(const gs_node *node) {
+    const gs_node *select = gs_node_is_linear(node) ? gs_routed_select(node->input[0]) : NULL;
+    return select ? select->input[1] : NULL;
+}
+
+/* vllm-ascend asks the first expert for the type of all. */
+static gs_status permits_experts(const gs_bundle_options *o, const gs_net *net, gs_error *err) {
+    const gs_node *first = NULL;
+    if (!gs_target_has_vllm(o->target)) return GS_OK;
+    for (int i = 0; i < gs_net_node_count(net); i++) {
+        const gs_node *node = gs_net_node(net, i);
+        if (!routing_of(node)) continue;
+        if (!first || routing_of(first) != routing_of(node)) first = node;
+        if (gs_node_scheme(first) == gs_node_scheme(node)) continue;
+        GS_FAIL(err, GS_E_UNSUPPORTED, "'%s' is %s and '%s' is %s: vllm-ascend takes the experts of a layer as one type",
+                first->name, gs_scheme_name(gs_node_scheme(first)), node->name, gs_scheme_name(gs_node_scheme(node)));
+        return gs_error_hint(err, "more calibration tokens reach every expert; or --fallback none, --scheme w8a8-dynamic, "
+                                  "--target mindie");
+    }
+    return GS_OK;
+}
+
 gs_status gs_ascend_permits_segment(const gs_bundle_options *o, const gs_net *segment, gs_error *err) {
     for (int i = 0; i < gs_net_node_count(segment); i++) GS_TRY(permits_norm(o, segment, gs_net_node(segment, i), err));
+    GS_TRY(permits_experts(o, segment, err));
     return gs_permits_fused(o, segment, err);
 }
 

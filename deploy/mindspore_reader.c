@@ -153,7 +153,8 @@ static gs_status index_types(const gs_bundle_content *c, types *t, gs_error *err
     if (!cJSON_IsObject(t->json)) return GS_FAIL(err, GS_E_FORMAT, "the description is no JSON object");
     cJSON_ArrayForEach(item, t->json) {
         if (!cJSON_IsString(item)) return GS_FAIL(err, GS_E_FORMAT, "the type of '%s' is no string", item->string);
-        bool tied_head = gs_checkpoint_config(c->checkpoint)->tied && strcmp(item->string, "lm_head.weight") == 0;
+        const gs_model_config *config = gs_checkpoint_config(c->checkpoint);
+        bool tied_head = (config->tied || !config->tied_is_said) && strcmp(item->string, "lm_head.weight") == 0;
         if (!tied_head && !gs_checkpoint_find(c->checkpoint, item->string))
             return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is described but not stored", item->string);
         GS_TRY(gs_map_put(&t->scheme, item->string, strlen(item->string), gs_scheme_from_name(item->valuestring), NULL,

@@ -12,13 +12,23 @@
 enum {
     VOCAB_BLOCK = 2048, /* columns of logits, rows of the projection */
     ROW_BLOCK = 256,    /* rows of logits: a block of them stays in the outer caches */
-    SCORE_GRAIN = 16    /* rows a worker folds at a time */
+    SCORE_GRAIN = 16,   /* rows a worker folds at a time */
+    MAX_STEPS = 4
 };
+
+/* An elementwise node behind the projection. */
+typedef struct finish_step {
+    gs_op op;
+    gs_attr attr;
+} finish_step;
 
 /* One model's side: its projection and the operand rows. */
 typedef struct side {
     gs_net *net;         /* the norm alone, once the projection is taken out */
     gs_param *projection;
+    bool unit;           /* its rows are normalised */
+    finish_step step[MAX_STEPS]; /* what is done to each logit, in order */
+    int steps;
     int64_t vocab, width;
     float *hidden;       /* [rows, width] after the norm */
     uint16_t *half;      /* the same in bf16, or NULL */
@@ -59,13 +69,31 @@ static void side_clear(side *s) {
     gs_free(s->block);
 }
 
-/* Splits the head into its norm, which is run on all rows, and the projection's weight. */
+static bool is_step(const gs_node *node) { return node && (node->op == GS_OP_SCALE || node->op == GS_OP_SOFTCAP); }
+
+/* Takes the elementwise nodes off the end of the net, noting what they do. */
+static gs_status take_steps(side *s, gs_error *err) {
+    gs_node *last;
+    while (is_step(last = gs_net_output_at(s->net, 0)->producer)) {
+        if (s->steps == MAX_STEPS)
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "more than %d operations follow the head", MAX_STEPS);
+        memmove(s->step + 1, s->step, (size_t)s->steps * sizeof *s->step);
+        s->step[0] = (finish_step){last->op, last->attr};
+        s->steps++;
+        GS_TRY(gs_net_erase(s->net, last, err));
+    }
+    return GS_OK;
+}
+
+/* Splits the head into its norm, which is run on all rows, the projection's weight, and what follows it. */
 static gs_status side_open(side *s, const gs_model *m, gs_gemm_type type, gs_error *err) {
     GS_TRY(gs_model_segment(m, gs_model_segments(m) - 1, &s->net, err));
+    GS_TRY(take_steps(s, err));
     gs_node *projection = gs_net_output_at(s->net, 0)->producer;
     if (!projection || projection->op != GS_OP_LINEAR || projection->param[GS_ROLE_BIAS])
         return GS_FAIL(err, GS_E_UNSUPPORTED, "the head of '%s' is not a plain linear",
                        gs_checkpoint_path(gs_model_checkpoint(m)));
+    s->unit = projection->attr.linear.normalize_rows;
     s->projection = gs_node_param_detach(projection, GS_ROLE_WEIGHT);
     GS_TRY(gs_net_erase(s->net, projection, err));
     gs_param_matrix(s->projection, &s->vocab, &s->width);
@@ -119,6 +147,7 @@ typedef struct read_job {
     const gs_param *param;
     int64_t row0;
     gs_gemm_type type;
+    bool unit;
     void *block;
     int64_t width;
     atomic_bool failed;
@@ -130,16 +159,18 @@ static void read_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     int64_t row = j->row0 + begin, n = end - begin;
     gs_status status;
     if (j->type == GS_GEMM_BF16)
-        status = gs_param_read_16(j->param, GS_BF16, row, n, (uint16_t *)j->block + begin * j->width, NULL);
+        status = (j->unit ? gs_param_read_unit_16 : gs_param_read_16)(j->param, GS_BF16, row, n,
+                                                                      (uint16_t *)j->block + begin * j->width, NULL);
     else
-        status = gs_param_read_f32(j->param, row, n, (float *)j->block + begin * j->width, NULL);
+        status = (j->unit ? gs_param_read_unit_f32 : gs_param_read_f32)(j->param, row, n,
+                                                                        (float *)j->block + begin * j->width, NULL);
     if (status != GS_OK) atomic_store(&j->failed, true);
 }
 
 /* Materialises rows [row0, row0+n) of the projection. */
 static gs_status side_weight(side *s, const job *j, int64_t row0, int64_t n, gs_error *err) {
-    read_job reading = {.param = s->projection, .row0 = row0, .type = j->type, .block = s->block,
-                        .width = s->width};
+    read_job reading = {.param = s->projection, .row0 = row0, .type = j->type, .unit = s->unit,
+                        .block = s->block, .width = s->width};
     gs_team_for(j->cx->team, n, 64, read_rows, &reading);
     if (atomic_load(&reading.failed)) { /* once more, for its words */
         GS_TRY(gs_param_read_f32(s->projection, row0, 1, s->block, err));
@@ -214,10 +245,22 @@ static void fold(const job *j, row_state *s, const float *q, const float *p, int
     }
 }
 
+/* What follows the projection, on one row of the block. */
+static void finish_row(const job *j, const side *s, int64_t r) {
+    float *logit = s->logits + r * j->columns;
+    for (int i = 0; i < s->steps; i++) {
+        const gs_attr *a = &s->step[i].attr;
+        if (s->step[i].op == GS_OP_SCALE) j->kernels->scale_f32(j->columns, logit, a->scale.factor, logit);
+        else j->kernels->softcap_f32(j->columns, logit, a->softcap.cap, logit);
+    }
+}
+
 static void fold_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const job *j = ctx;
     for (int64_t r = begin; r < end; r++) {
+        finish_row(j, &j->model, r);
+        if (j->compared) finish_row(j, &j->reference, r);
         int64_t row = j->row0 + r;
         const float *q = j->model.logits + r * j->columns;
         const float *p = j->compared ? j->reference.logits + r * j->columns : NULL;

@@ -1,4 +1,5 @@
-/* The head, streamed: final norm, then the vocabulary in blocks, with an
+/* The head, streamed: final norm, then the vocabulary in blocks (the projection, and the SCALE and SOFTCAP nodes behind
+ * it), with an
  * online log-softmax per row -- logits exist for one block of rows and one block of the
  * vocabulary at a time, and so does the projection's weight.
  *

@@ -78,6 +78,9 @@ typedef struct gs_session gs_session;
 typedef struct gs_session_options {
     int threads;           /* 0: one per usable core */
     int64_t memory_budget; /* bytes of activations in flight; 0: 512 MiB */
+    /* JSON file that describes a model family (docs/adding-a-model.md); it serves the model_types it lists, also those
+     * that are known without it. May be NULL. */
+    const char *helper;
     /* One line, no newline. May be NULL. */
     void (*log)(void *ui, gs_log_level level, const char *text);
     /* done of total units of `what`; called often. May be NULL. */
@@ -279,6 +282,8 @@ typedef struct gs_verify_options {
     const char *against; /* the float model the bundle was made from, or NULL */
     const char *target;  /* "both", "vllm-ascend", "mindie" or "310p"; NULL: what the bundle's manifest says, else both */
     const char *config;  /* directory with the config.json of a bundle that has none */
+    double tolerance_steps; /* with against: how many weight scales a value may be off; 0: half a one, or a whole one where
+                             * the manifest says refine. Quantizers that move errors between codes (GPTQ) need more */
 } gs_verify_options;
 
 /* One thing that does not hold. */

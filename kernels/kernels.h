@@ -51,6 +51,15 @@ typedef void gs_rope_f32_fn(int64_t half, const float *cosine, const float *sine
  * bounded: silu within 4 ulp for g >= -87; from -88.73 down the exponential overflows and the
  * result is -0 (the true value is above -3e-37). */
 typedef void gs_swiglu_f32_fn(int64_t n, const float *gate, const float *up, float *y);
+/* y[i] = gelu(gate[i]) * up[i] with gelu(g) = g/2 * (1 + tanh(sqrt(2/pi) * (g + 0.044715 g^3))), computed as
+ * g / (1 + exp(-2 sqrt(2/pi) (g + 0.044715 g^3))). y may be gate or up. bounded: gelu within 4 ulp for g >= -1; below,
+ * where the exponential multiplies its argument's rounding, within 1e-7. Large negative gates give -0. */
+typedef void gs_geglu_f32_fn(int64_t n, const float *gate, const float *up, float *y);
+/* y[i] = cap * tanh(x[i] / cap), cap > 0 and finite (caller's duty). y may be x. bounded: tanh within 4 ulp of that of the
+ * rounded quotient. The infinities give +-cap. */
+typedef void gs_softcap_f32_fn(int64_t n, const float *x, float cap, float *y);
+/* y[i] = x[i] + factor * t[i], product and sum each rounded; y may be x. exact. */
+typedef void gs_add_scaled_f32_fn(int64_t n, const float *x, float factor, const float *t, float *y);
 /* y[i] = a[i] + b[i]; y may be a or b. exact. */
 typedef void gs_add_f32_fn(int64_t n, const float *a, const float *b, float *y);
 /* y[i] = x[i] * scale. exact. */
@@ -93,6 +102,9 @@ typedef void gs_kl_block_f32_fn(int64_t n, const float *p, float mp, const float
     X(rmsnorm_f32)                                                             \
     X(rope_f32)                                                                \
     X(swiglu_f32)                                                              \
+    X(geglu_f32)                                                               \
+    X(softcap_f32)                                                             \
+    X(add_scaled_f32)                                                          \
     X(add_f32)                                                                 \
     X(scale_f32)                                                               \
     X(scale_channels)                                                          \

@@ -1,18 +1,21 @@
 #include <llm/decoder.h>
 
-#include <math.h>
 #include <stdio.h>
 
 /* What the building steps below share. */
 typedef struct builder {
     gs_net *net;
     const gs_checkpoint *checkpoint;
+    const gs_decoder_settings *settings;
     const gs_model_config *config;
+    const gs_helper_names *name;
     gs_error *err;
-    char prefix[128]; /* of the node names, "model.layers.3." or "" */
+    int64_t window;   /* of this layer, 0: none */
+    bool sparse;      /* its mlp is a mixture of experts */
+    char prefix[256]; /* of the node names, "model.layers.3." or "" */
 } builder;
 
-enum { NAME = 256 };
+enum { NAME = 384 };
 
 static void node_name(const builder *b, const char *stem, char out[NAME]) {
     snprintf(out, NAME, "%s%s", b->prefix, stem);
@@ -54,13 +57,18 @@ static gs_status linear(builder *b, const char *stem, gs_edge *x, int64_t out, i
     return GS_OK;
 }
 
-static gs_status norm(builder *b, const char *stem, gs_edge *x, gs_edge **y) {
+/* heads: 0, or so many slices of the row that are normalised by themselves. stem NULL: no norm. */
+static gs_status norm(builder *b, const char *stem, int64_t width, int64_t heads, gs_edge *x, gs_edge **y) {
     char name[NAME];
     gs_node *node;
     gs_attr attr = {.eps = (float)b->config->norm_eps};
+    *y = x;
+    if (!stem) return GS_OK;
+    attr.norm.plus_one = b->settings->helper->norm_plus_one;
+    attr.norm.heads = heads;
     node_name(b, stem, name);
     GS_TRY(gs_net_add(b->net, GS_OP_RMSNORM, name, 1, &x, &attr, &node, b->err));
-    GS_TRY(attach(b, node, GS_ROLE_WEIGHT, NULL, b->config->hidden, 0));
+    GS_TRY(attach(b, node, GS_ROLE_WEIGHT, NULL, heads ? width / heads : width, 0));
     *y = node->output;
     return GS_OK;
 }
@@ -75,86 +83,228 @@ static gs_status plain(builder *b, gs_op op, const char *stem, int n, gs_edge *c
     return GS_OK;
 }
 
-static gs_attr rope_attr(const gs_model_config *c, int64_t heads) {
+static gs_status scale(builder *b, const char *stem, float factor, gs_edge *x, gs_edge **y) {
+    gs_attr attr = {0};
+    attr.scale.factor = factor;
+    *y = x;
+    return factor == 1 ? GS_OK : plain(b, GS_OP_SCALE, stem, 1, &x, &attr, y);
+}
+
+/* `count` pieces of `width` channels, the first at `start`, `stride` apart. */
+static gs_status slice(builder *b, const char *stem, int64_t start, int64_t width, int64_t stride, int64_t count,
+                       gs_edge *x, gs_edge **y) {
+    gs_attr attr = {0};
+    attr.slice.start = start;
+    attr.slice.width = width;
+    attr.slice.stride = count > 1 ? stride : 0;
+    attr.slice.count = count;
+    return plain(b, GS_OP_SLICE, stem, 1, &x, &attr, y);
+}
+
+/* ---- attention ---- */
+
+static gs_rope_kind rope_kind(gs_rope_scaling_kind kind) {
+    switch (kind) {
+    case GS_ROPE_SCALING_LINEAR: return GS_ROPE_LINEAR;
+    case GS_ROPE_SCALING_LLAMA3: return GS_ROPE_LLAMA3;
+    case GS_ROPE_SCALING_DYNAMIC: return GS_ROPE_DYNAMIC;
+    case GS_ROPE_SCALING_YARN: return GS_ROPE_YARN;
+    default: return GS_ROPE_PLAIN;
+    }
+}
+
+static gs_attr rope_attr(const builder *b, int64_t heads) {
+    const gs_model_config *c = b->config;
+    const gs_rope_scaling *s = b->window ? &c->sliding_rope_scaling : &c->rope_scaling;
     gs_attr a = {0};
     a.rope.heads = heads;
     a.rope.head_dim = c->head_dim;
-    a.rope.theta = c->rope_theta;
-    if (c->rope_scaling.kind == GS_ROPE_SCALING_LINEAR) a.rope.kind = GS_ROPE_LINEAR;
-    if (c->rope_scaling.kind == GS_ROPE_SCALING_LLAMA3) a.rope.kind = GS_ROPE_LLAMA3;
-    a.rope.factor = c->rope_scaling.factor;
-    a.rope.low_freq_factor = c->rope_scaling.low_freq_factor;
-    a.rope.high_freq_factor = c->rope_scaling.high_freq_factor;
-    a.rope.original_positions = c->rope_scaling.original_max_positions;
+    a.rope.rotary_dim = c->rotary_dim == c->head_dim ? 0 : c->rotary_dim;
+    a.rope.theta = b->window ? c->sliding_rope_theta : c->rope_theta;
+    a.rope.kind = rope_kind(s->kind);
+    a.rope.factor = s->factor;
+    a.rope.low_freq_factor = s->low_freq_factor;
+    a.rope.high_freq_factor = s->high_freq_factor;
+    a.rope.original_positions = s->original_max_positions;
+    if (s->kind != GS_ROPE_SCALING_YARN) return a;
+    a.rope.beta_fast = s->beta_fast;
+    a.rope.beta_slow = s->beta_slow;
+    a.rope.attention_factor = s->attention_factor;
     return a;
 }
 
-static gs_status attention(builder *b, const gs_network_helper *h, gs_edge *n, gs_edge **y) {
+/* Norm and rotation of queries or keys. */
+static gs_status turn(builder *b, const char *norm_stem, const char *stem, int64_t heads, gs_edge **x) {
+    int64_t width = heads * b->config->head_dim;
+    GS_TRY(norm(b, norm_stem, width, b->settings->helper->qk_norm_whole ? 0 : heads, *x, x));
+    if (b->settings->alibi) return GS_OK;
+    gs_attr attr = rope_attr(b, heads);
+    return plain(b, GS_OP_ROPE, stem, 1, x, &attr, x);
+}
+
+static gs_status fused_qkv(builder *b, gs_edge *n, gs_edge *qkv[3]) {
     const gs_model_config *c = b->config;
-    int64_t q_dim = c->heads * c->head_dim, kv_dim = c->kv_heads * c->head_dim;
-    gs_edge *q, *k, *v, *heads;
-    bool bias = c->attention_bias || h->qkv_bias;
-    GS_TRY(linear(b, h->name.q, n, q_dim, c->hidden, bias, &q));
-    GS_TRY(linear(b, h->name.k, n, kv_dim, c->hidden, bias, &k));
-    GS_TRY(linear(b, h->name.v, n, kv_dim, c->hidden, bias, &v));
-    gs_attr rope_q = rope_attr(c, c->heads), rope_k = rope_attr(c, c->kv_heads);
-    GS_TRY(plain(b, GS_OP_ROPE, "rope_q", 1, &q, &rope_q, &q));
-    GS_TRY(plain(b, GS_OP_ROPE, "rope_k", 1, &k, &rope_k, &k));
+    int64_t d = c->head_dim, group = c->heads / c->kv_heads, kv = c->kv_heads;
+    gs_edge *all;
+    GS_TRY(linear(b, b->name->qkv, n, (c->heads + 2 * kv) * d, c->hidden, b->settings->qkv_bias, &all));
+    if (b->settings->helper->qkv_by_group) {
+        int64_t stride = (group + 2) * d;
+        GS_TRY(slice(b, "slice_q", 0, group * d, stride, kv, all, &qkv[0]));
+        GS_TRY(slice(b, "slice_k", group * d, d, stride, kv, all, &qkv[1]));
+        return slice(b, "slice_v", (group + 1) * d, d, stride, kv, all, &qkv[2]);
+    }
+    GS_TRY(slice(b, "slice_q", 0, c->heads * d, 0, 1, all, &qkv[0]));
+    GS_TRY(slice(b, "slice_k", c->heads * d, kv * d, 0, 1, all, &qkv[1]));
+    return slice(b, "slice_v", (c->heads + kv) * d, kv * d, 0, 1, all, &qkv[2]);
+}
+
+static gs_status separate_qkv(builder *b, gs_edge *n, gs_edge *qkv[3]) {
+    const gs_model_config *c = b->config;
+    bool bias = b->settings->qkv_bias;
+    GS_TRY(linear(b, b->name->q, n, c->heads * c->head_dim, c->hidden, bias, &qkv[0]));
+    GS_TRY(linear(b, b->name->k, n, c->kv_heads * c->head_dim, c->hidden, bias, &qkv[1]));
+    return linear(b, b->name->v, n, c->kv_heads * c->head_dim, c->hidden, bias, &qkv[2]);
+}
+
+static gs_status attention(builder *b, gs_edge *n, gs_edge **y) {
+    const gs_model_config *c = b->config;
+    const gs_decoder_settings *s = b->settings;
+    gs_edge *qkv[3], *heads;
+    GS_TRY(b->name->qkv && !s->split_qkv ? fused_qkv(b, n, qkv) : separate_qkv(b, n, qkv));
+    GS_TRY(turn(b, b->name->q_norm, "rope_q", c->heads, &qkv[0]));
+    GS_TRY(turn(b, b->name->k_norm, "rope_k", c->kv_heads, &qkv[1]));
     gs_attr attr = {0};
     attr.attention.heads = c->heads;
     attr.attention.kv_heads = c->kv_heads;
     attr.attention.head_dim = c->head_dim;
-    attr.attention.scale = (float)(1.0 / sqrt((double)c->head_dim));
-    gs_edge *qkv[3] = {q, k, v};
+    attr.attention.window = b->window;
+    attr.attention.scale = s->attention_scale;
+    attr.attention.softcap = s->attention_softcap;
+    attr.attention.alibi = s->alibi;
     GS_TRY(plain(b, GS_OP_ATTENTION, "attention", 3, qkv, &attr, &heads));
-    return linear(b, h->name.o, heads, c->hidden, q_dim, c->attention_bias && !h->qkv_bias, y);
+    return linear(b, b->name->o, heads, c->hidden, c->heads * c->head_dim, s->o_bias, y);
 }
 
-static gs_status mlp(builder *b, const gs_network_helper *h, gs_edge *n, gs_edge **y) {
+/* ---- the rest of a block ---- */
+
+static gs_status gate_and_up(builder *b, gs_edge *n, gs_edge *gate_up[2]) {
+    const gs_model_config *c = b->config;
+    bool bias = b->settings->mlp_bias;
+    gs_edge *both;
+    if (!b->name->gate_up || b->settings->split_gate_up) {
+        GS_TRY(linear(b, b->name->gate, n, c->intermediate, c->hidden, bias, &gate_up[0]));
+        return linear(b, b->name->up, n, c->intermediate, c->hidden, bias, &gate_up[1]);
+    }
+    GS_TRY(linear(b, b->name->gate_up, n, 2 * c->intermediate, c->hidden, bias, &both));
+    GS_TRY(slice(b, "slice_gate", 0, c->intermediate, 0, 1, both, &gate_up[0]));
+    return slice(b, "slice_up", c->intermediate, c->intermediate, 0, 1, both, &gate_up[1]);
+}
+
+static gs_status mlp(builder *b, gs_edge *n, gs_edge **y) {
     const gs_model_config *c = b->config;
     gs_edge *gate_up[2], *hidden;
-    GS_TRY(linear(b, h->name.gate, n, c->intermediate, c->hidden, c->mlp_bias, &gate_up[0]));
-    GS_TRY(linear(b, h->name.up, n, c->intermediate, c->hidden, c->mlp_bias, &gate_up[1]));
-    GS_TRY(plain(b, GS_OP_SWIGLU, "swiglu", 2, gate_up, NULL, &hidden));
-    return linear(b, h->name.down, hidden, c->hidden, c->intermediate, c->mlp_bias, y);
+    gs_op op = b->settings->activation;
+    GS_TRY(gate_and_up(b, n, gate_up));
+    GS_TRY(plain(b, op, gs_op_name(op), 2, gate_up, NULL, &hidden));
+    return linear(b, b->name->down, hidden, c->hidden, c->intermediate, b->settings->mlp_bias, y);
 }
 
-static gs_status block(builder *b, const gs_network_helper *h, gs_edge *x, gs_edge **y) {
-    gs_edge *sum[2] = {x, NULL}, *n;
-    GS_TRY(norm(b, h->name.input_norm, x, &n));
-    GS_TRY(attention(b, h, n, &sum[1]));
-    GS_TRY(plain(b, GS_OP_ADD, "attention_residual", 2, sum, NULL, &x));
-    GS_TRY(norm(b, h->name.post_norm, x, &n));
-    sum[0] = x;
-    GS_TRY(mlp(b, h, n, &sum[1]));
-    return plain(b, GS_OP_ADD, "mlp_residual", 2, sum, NULL, y);
+/* ---- experts ---- */
+
+/* A builder whose nodes are inside one expert. */
+static gs_status inside(const builder *b, int64_t expert, builder *e) {
+    char place[100];
+    *e = *b;
+    bool fits = gs_helper_block_name(b->name->expert, expert, place, sizeof place);
+    int n = snprintf(e->prefix, sizeof e->prefix, "%s%s.", b->prefix, place);
+    if (fits && n >= 0 && (size_t)n < sizeof e->prefix) return GS_OK;
+    return GS_FAIL(b->err, GS_E_UNSUPPORTED, "the expert name '%.40s...' is too long", b->name->expert);
 }
 
-static gs_status embed(builder *b, const gs_network_helper *h, gs_edge *x, gs_edge **y) {
-    gs_node *node;
-    GS_TRY(gs_net_add(b->net, GS_OP_EMBEDDING, h->name.embed, 1, &x, NULL, &node, b->err));
-    GS_TRY(attach(b, node, GS_ROLE_WEIGHT, NULL, b->config->vocab, b->config->hidden));
-    *y = node->output;
+/* y = sum + share * expert(its rows of n); without a sum, i = 0, y = share * expert(...). */
+static gs_status add_expert(builder *b, int64_t i, gs_edge *n, gs_edge *routing, gs_edge **sum) {
+    const gs_decoder_settings *s = b->settings;
+    int64_t hidden = b->config->hidden, width = s->expert_width;
+    builder e;
+    gs_edge *in[2] = {n, routing}, *x, *gate_up[2], *product, *out;
+    gs_attr attr = {0};
+    attr.select.expert = i;
+    GS_TRY(inside(b, i, &e));
+    GS_TRY(plain(&e, GS_OP_SELECT, "select", 2, in, &attr, &x));
+    GS_TRY(linear(&e, b->name->expert_gate, x, width, hidden, false, &gate_up[0]));
+    GS_TRY(linear(&e, b->name->expert_up, x, width, hidden, false, &gate_up[1]));
+    GS_TRY(plain(&e, s->activation, gs_op_name(s->activation), 2, gate_up, NULL, &product));
+    GS_TRY(linear(&e, b->name->expert_down, product, hidden, width, false, &out));
+    gs_edge *first[2] = {out, routing}, *more[3] = {*sum, out, routing};
+    if (i == 0) return plain(&e, GS_OP_ROUTED, "sum", 2, first, &attr, sum);
+    return plain(&e, GS_OP_ROUTED_ADD, "sum", 3, more, &attr, sum);
+}
+
+static gs_status mixture(builder *b, gs_edge *n, gs_edge **y) {
+    const gs_decoder_settings *s = b->settings;
+    gs_edge *logits, *routing;
+    gs_attr attr = {0};
+    attr.route.top_k = s->experts_per_token;
+    attr.route.renormalize = s->renormalize;
+    GS_TRY(linear(b, b->name->router, n, s->experts, b->config->hidden, false, &logits));
+    GS_TRY(plain(b, GS_OP_ROUTE, "route", 1, &logits, &attr, &routing));
+    for (int64_t i = 0; i < s->experts; i++) GS_TRY(add_expert(b, i, n, routing, y));
     return GS_OK;
 }
 
-static gs_status head(builder *b, const gs_network_helper *h, bool tied, gs_edge *x, gs_edge **y) {
+/* x + factor * branch */
+static gs_status residual(builder *b, const char *scale_stem, const char *stem, gs_edge *x, gs_edge *branch, gs_edge **y) {
+    GS_TRY(scale(b, scale_stem, b->settings->residual_scale, branch, &branch));
+    gs_edge *sum[2] = {x, branch};
+    return plain(b, GS_OP_ADD, stem, 2, sum, NULL, y);
+}
+
+static gs_status block(builder *b, gs_edge *x, gs_edge **y) {
+    const gs_helper_names *name = b->name;
+    int64_t width = b->config->hidden;
+    gs_edge *n, *branch;
+    GS_TRY(norm(b, name->attention_input_norm, width, 0, x, &n));
+    GS_TRY(attention(b, n, &branch));
+    GS_TRY(norm(b, name->attention_output_norm, width, 0, branch, &branch));
+    GS_TRY(residual(b, "attention_scaled", "attention_residual", x, branch, &x));
+    GS_TRY(norm(b, name->mlp_input_norm, width, 0, x, &n));
+    GS_TRY(b->sparse ? mixture(b, n, &branch) : mlp(b, n, &branch));
+    GS_TRY(norm(b, name->mlp_output_norm, width, 0, branch, &branch));
+    return residual(b, "mlp_scaled", "mlp_residual", x, branch, y);
+}
+
+/* ---- both ends ---- */
+
+static gs_status embed(builder *b, gs_edge *x, gs_edge **y) {
+    gs_node *node;
+    GS_TRY(gs_net_add(b->net, GS_OP_EMBEDDING, b->name->embed, 1, &x, NULL, &node, b->err));
+    GS_TRY(attach(b, node, GS_ROLE_WEIGHT, NULL, b->config->vocab, b->config->hidden));
+    return scale(b, "embedding_scaled", b->settings->embedding_scale, node->output, y);
+}
+
+static gs_status head(builder *b, bool tied, gs_edge *x, gs_edge **y) {
+    const gs_decoder_settings *s = b->settings;
     gs_edge *n;
     gs_node *node;
-    GS_TRY(norm(b, h->name.final_norm, x, &n));
-    GS_TRY(gs_net_add(b->net, GS_OP_LINEAR, h->name.head, 1, &n, NULL, &node, b->err));
-    GS_TRY(attach(b, node, GS_ROLE_WEIGHT, tied ? h->name.embed : NULL, b->config->vocab,
-                  b->config->hidden));
-    *y = node->output;
-    return GS_OK;
+    gs_attr attr = {0}, cap = {0};
+    attr.linear.normalize_rows = s->normalize_head;
+    GS_TRY(norm(b, b->name->final_norm, b->config->hidden, 0, x, &n));
+    GS_TRY(gs_net_add(b->net, GS_OP_LINEAR, b->name->head, 1, &n, &attr, &node, b->err));
+    GS_TRY(attach(b, node, GS_ROLE_WEIGHT, tied ? b->name->embed : NULL, b->config->vocab, b->config->hidden));
+    GS_TRY(scale(b, "logits_scaled", s->logits_scale, node->output, y));
+    cap.softcap.cap = s->logits_softcap;
+    return s->logits_softcap > 0 ? plain(b, GS_OP_SOFTCAP, "logits_capped", 1, y, &cap, y) : GS_OK;
 }
 
 /* Net with its input and, once `y` is known, its output and dims. */
 static gs_status start(builder *b, const gs_decoder_source *s, const char *name, gs_dims dims, gs_edge **x,
                        gs_error *err) {
-    *b = (builder){.checkpoint = s->checkpoint, .config = s->config, .err = err};
+    *b = (builder){.checkpoint = s->checkpoint, .settings = s->settings, .config = s->settings->config,
+                   .name = &s->settings->helper->name, .err = err};
+    char input[NAME];
+    snprintf(input, sizeof input, "%s.input", name); /* one of its own in each segment: linears may read it */
     GS_TRY(gs_net_create(name, &b->net, err));
-    return gs_net_input(b->net, "x", dims, x, err);
+    return gs_net_input(b->net, input, dims, x, err);
 }
 
 static gs_status finish(builder *b, gs_status status, gs_edge *y, gs_net **out) {
@@ -172,7 +322,7 @@ gs_status gs_decoder_embed(const gs_decoder_source *s, gs_net **out, gs_error *e
     builder b;
     gs_edge *x = NULL, *y = NULL;
     gs_status status = start(&b, s, "embedding", (gs_dims){0}, &x, err);
-    if (status == GS_OK) status = embed(&b, s->helper, x, &y);
+    if (status == GS_OK) status = embed(&b, x, &y);
     return finish(&b, status, y, out);
 }
 
@@ -180,16 +330,16 @@ gs_status gs_decoder_block(const gs_decoder_source *s, int layer, gs_net **out, 
     builder b;
     gs_edge *x = NULL, *y = NULL;
     char name[100];
-    /* the format is data of this program, one %d (network_helper.h) */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(name, sizeof name, s->helper->name.block, layer);
-#pragma GCC diagnostic pop
-    gs_dims dims = {.ndim = 1, .dim = {s->config->hidden}};
+    const char *pattern = s->settings->helper->name.block;
+    if (!gs_helper_block_name(pattern, layer, name, sizeof name))
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "the block name '%.40s...' is too long", pattern);
+    gs_dims dims = {.ndim = 1, .dim = {s->settings->config->hidden}};
     gs_status status = start(&b, s, name, dims, &x, err);
     if (status == GS_OK) {
         snprintf(b.prefix, sizeof b.prefix, "%s.", name);
-        status = block(&b, s->helper, x, &y);
+        b.window = gs_decoder_window(s->settings, layer);
+        b.sparse = gs_decoder_is_sparse(s->settings, layer);
+        status = block(&b, x, &y);
     }
     return finish(&b, status, y, out);
 }
@@ -197,8 +347,8 @@ gs_status gs_decoder_block(const gs_decoder_source *s, int layer, gs_net **out, 
 gs_status gs_decoder_head(const gs_decoder_source *s, bool tied, gs_net **out, gs_error *err) {
     builder b;
     gs_edge *x = NULL, *y = NULL;
-    gs_dims dims = {.ndim = 1, .dim = {s->config->hidden}};
+    gs_dims dims = {.ndim = 1, .dim = {s->settings->config->hidden}};
     gs_status status = start(&b, s, "head", dims, &x, err);
-    if (status == GS_OK) status = head(&b, s->helper, tied, x, &y);
+    if (status == GS_OK) status = head(&b, tied, x, &y);
     return finish(&b, status, y, out);
 }

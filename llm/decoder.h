@@ -2,13 +2,12 @@
 #ifndef GS_LLM_DECODER_H
 #define GS_LLM_DECODER_H
 
-#include <llm/helpers/network_helper.h>
+#include <llm/settings.h>
 #include <loaders/checkpoint.h>
 
 /* What a segment is built from. Without a checkpoint its params are planned: named and shaped, type F32, no bytes. */
 typedef struct gs_decoder_source {
-    const gs_network_helper *helper;
-    const gs_model_config *config;
+    const gs_decoder_settings *settings;
     const gs_checkpoint *checkpoint; /* NULL: a blueprint */
 } gs_decoder_source;
 

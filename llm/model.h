@@ -22,12 +22,19 @@ typedef enum gs_segment_kind { GS_SEGMENT_EMBED, GS_SEGMENT_BLOCK, GS_SEGMENT_HE
  * F32, which stands for any float) but without bytes. The head of a tied model has the embedding's param name. What a
  * verifier holds a bundle against. *segments: how many there are; may be NULL. */
 gs_status gs_model_blueprint(const gs_model_config *config, int i, gs_net **out, int *segments, gs_error *err) GS_NODISCARD;
+/* The same with a row given at run time (gs_network_helper_find); extra may be NULL. */
+gs_status gs_model_blueprint_as(const gs_network_helper *extra, const gs_model_config *config, int i, gs_net **out,
+                                int *segments, gs_error *err) GS_NODISCARD;
 
-/* Takes the checkpoint (closes it with the model, also on failure). Every tensor that the
+/* Takes the checkpoint (closes it with the model, also on failure). Tensors under a row's alternative names are
+ * presented under its first ones. Every tensor that the
  * architecture needs must be there with the right shape, and no unknown one: the error names it.
  * rewrite may be NULL. */
 gs_status gs_model_take(gs_checkpoint *checkpoint, gs_model_rewrite *rewrite, void *rewrite_ctx,
                         gs_model **out, gs_error *err) GS_NODISCARD;
+/* The same with a row given at run time (gs_network_helper_find), which stays as long as the model; extra may be NULL. */
+gs_status gs_model_take_as(const gs_network_helper *extra, gs_checkpoint *checkpoint, gs_model_rewrite *rewrite,
+                           void *rewrite_ctx, gs_model **out, gs_error *err) GS_NODISCARD;
 void gs_model_close(gs_model *m);
 
 const gs_checkpoint *gs_model_checkpoint(const gs_model *m);
@@ -39,7 +46,7 @@ int gs_model_segments(const gs_model *m);
 gs_segment_kind gs_model_segment_kind(const gs_model *m, int i);
 /* A fresh net with inferred dims; the caller destroys it.
  *   EMBED: tokens [] -> [hidden];  BLOCK: [hidden] -> [hidden];
- *   HEAD: [hidden] -> [vocab], its last node the output projection. */
+ *   HEAD: [hidden] -> [vocab], its last nodes the output projection and elementwise ones behind it. */
 gs_status gs_model_segment(const gs_model *m, int i, gs_net **out, gs_error *err) GS_NODISCARD;
 
 #endif

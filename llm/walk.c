@@ -1,15 +1,21 @@
 #include <llm/walk.h>
 
 #include <base/mem.h>
+#include <llm/settings.h>
 
 #include <string.h>
 
 int64_t gs_walk_bytes_per_row(const gs_model *m) {
     const gs_model_config *c = gs_model_settings(m);
     int64_t heads = (c->heads + c->kv_heads * 2) * c->head_dim;
+    const gs_helper_names *name = &gs_model_helper(m)->name;
     /* residual in and out, norm, attention heads twice, gate, up and their product, and the
-     * 16-bit copies of what linears read */
+     * 16-bit copies of what linears read; fused linears beside their slices */
     int64_t floats = 4 * c->hidden + 2 * heads + 3 * c->intermediate;
+    if (name->qkv) floats += heads;
+    if (name->gate_up) floats += 2 * c->intermediate;
+    /* the sum of experts, one's rows, and what is copied together to compute them */
+    if (name->router) floats += gs_config_experts(c) + 4 * c->hidden + 2 * c->intermediate;
     return floats * 4 + 2 * (c->hidden + c->intermediate);
 }
 

@@ -23,6 +23,7 @@ static const size_rule size_rules[] = {
     RULE("num_attention_heads", heads, true, (int64_t)1 << 14),
     RULE("num_key_value_heads", kv_heads, false, (int64_t)1 << 14),
     RULE("head_dim", head_dim, false, (int64_t)1 << 14),
+    RULE("sliding_window", window, false, (int64_t)1 << 40),
     /* the second wins over the first where both are there */
     RULE("model_max_length", max_positions, false, (int64_t)1 << 40),
     RULE("max_position_embeddings", max_positions, false, (int64_t)1 << 40),
@@ -147,10 +148,99 @@ static gs_status rope_object(const cJSON *json, const cJSON **rope, gs_error *er
 }
 
 static gs_rope_scaling_kind scaling_kind(const char *name) {
-    if (strcmp(name, "") == 0 || strcmp(name, "default") == 0) return GS_ROPE_SCALING_NONE;
-    if (strcmp(name, "linear") == 0) return GS_ROPE_SCALING_LINEAR;
-    if (strcmp(name, "llama3") == 0) return GS_ROPE_SCALING_LLAMA3;
+    static const struct {
+        const char *name;
+        gs_rope_scaling_kind kind;
+    } kinds[] = {
+        {"", GS_ROPE_SCALING_NONE},          {"default", GS_ROPE_SCALING_NONE},
+        {"linear", GS_ROPE_SCALING_LINEAR},  {"llama3", GS_ROPE_SCALING_LLAMA3},
+        {"dynamic", GS_ROPE_SCALING_DYNAMIC}, {"yarn", GS_ROPE_SCALING_YARN},
+    };
+    for (size_t i = 0; i < GS_COUNTOF(kinds); i++)
+        if (strcmp(name, kinds[i].name) == 0) return kinds[i].kind;
     return GS_ROPE_SCALING_OTHER;
+}
+
+static bool is_there(const cJSON *object, const char *key) {
+    const cJSON *item = gs_json_get(object, key);
+    return item && !cJSON_IsNull(item);
+}
+
+static gs_status need(const cJSON *object, const char *key, gs_error *err) {
+    return is_there(object, key) ? GS_OK : GS_FAIL(err, GS_E_FORMAT, "\"%s\" is missing", key);
+}
+
+static gs_status read_factor(const cJSON *rope, gs_rope_scaling *s, gs_error *err) {
+    GS_TRY(need(rope, "factor", err));
+    return read_positive(rope, "factor", 1e6, &s->factor, err);
+}
+
+static gs_status read_original(const cJSON *rope, gs_rope_scaling *s, gs_error *err) {
+    static const char key[] = "original_max_position_embeddings";
+    GS_TRY(gs_json_int(rope, key, &s->original_max_positions, err));
+    if (s->original_max_positions < 1 || s->original_max_positions > (int64_t)1 << 40)
+        return GS_FAIL(err, GS_E_FORMAT, "\"%s\" is %lld", key, (long long)s->original_max_positions);
+    return GS_OK;
+}
+
+static gs_status read_llama3(const cJSON *rope, gs_rope_scaling *s, gs_error *err) {
+    static const char *const keys[] = {"factor", "low_freq_factor", "high_freq_factor",
+                                       "original_max_position_embeddings"};
+    for (size_t i = 0; i < GS_COUNTOF(keys); i++) GS_TRY(need(rope, keys[i], err));
+    GS_TRY(read_factor(rope, s, err));
+    GS_TRY(read_positive(rope, keys[1], 1e6, &s->low_freq_factor, err));
+    GS_TRY(read_positive(rope, keys[2], 1e6, &s->high_freq_factor, err));
+    GS_TRY(read_original(rope, s, err));
+    /* their difference is a divisor */
+    if (s->low_freq_factor >= s->high_freq_factor)
+        return GS_FAIL(err, GS_E_FORMAT, "low_freq_factor (%g) is not below high_freq_factor (%g)",
+                       s->low_freq_factor, s->high_freq_factor);
+    return GS_OK;
+}
+
+static double yarn_scale(double factor, double mscale) {
+    return factor > 1 ? 0.1 * mscale * log(factor) + 1 : 1;
+}
+
+static gs_status read_yarn(const cJSON *rope, int64_t max_positions, gs_rope_scaling *s, gs_error *err) {
+    double mscale = 0, all = 0;
+    s->original_max_positions = max_positions;
+    s->beta_fast = 32;
+    s->beta_slow = 1;
+    GS_TRY(read_original(rope, s, err));
+    s->factor = (double)max_positions / (double)s->original_max_positions;
+    GS_TRY(read_positive(rope, "factor", 1e6, &s->factor, err));
+    GS_TRY(read_positive(rope, "beta_fast", 1e6, &s->beta_fast, err));
+    GS_TRY(read_positive(rope, "beta_slow", 1e6, &s->beta_slow, err));
+    if (s->beta_slow >= s->beta_fast)
+        return GS_FAIL(err, GS_E_FORMAT, "beta_slow (%g) is not below beta_fast (%g)", s->beta_slow, s->beta_fast);
+    if (is_there(rope, "mscale")) GS_TRY(read_positive(rope, "mscale", 1e3, &mscale, err));
+    if (is_there(rope, "mscale_all_dim")) GS_TRY(read_positive(rope, "mscale_all_dim", 1e3, &all, err));
+    s->attention_factor = mscale > 0 && all > 0 ? yarn_scale(s->factor, mscale) / yarn_scale(s->factor, all)
+                                                : yarn_scale(s->factor, 1);
+    bool whole = true;
+    GS_TRY(gs_json_bool(rope, "truncate", &whole, err));
+    if (!whole) return GS_FAIL(err, GS_E_UNSUPPORTED, "\"truncate\" is false: the ramp of yarn has whole bounds here");
+    return read_positive(rope, "attention_factor", 1e6, &s->attention_factor, err);
+}
+
+/* One object with rope_theta and the scaling's members. */
+static gs_status read_scaling(const cJSON *rope, int64_t max_positions, double *theta, gs_rope_scaling *s,
+                              gs_error *err) {
+    GS_TRY(read_positive(rope, "rope_theta", 1e15, theta, err));
+    GS_TRY(read_text(rope, "type", s->name, sizeof s->name, err));
+    GS_TRY(read_text(rope, "rope_type", s->name, sizeof s->name, err));
+    s->kind = scaling_kind(s->name);
+    switch (s->kind) {
+    case GS_ROPE_SCALING_LINEAR: return read_factor(rope, s, err);
+    case GS_ROPE_SCALING_LLAMA3: return read_llama3(rope, s, err);
+    case GS_ROPE_SCALING_YARN: return read_yarn(rope, max_positions, s, err);
+    case GS_ROPE_SCALING_DYNAMIC:
+        s->original_max_positions = max_positions;
+        GS_TRY(read_original(rope, s, err));
+        return read_factor(rope, s, err);
+    default: return GS_OK;
+    }
 }
 
 /* transformers 5 gives models with several attention kinds one object a kind. */
@@ -162,59 +252,53 @@ static bool is_per_layer_kind(const cJSON *rope) {
     return false;
 }
 
-static gs_status need(const cJSON *object, const char *key, gs_error *err) {
-    const cJSON *item = gs_json_get(object, key);
-    if (item && !cJSON_IsNull(item)) return GS_OK;
-    return GS_FAIL(err, GS_E_FORMAT, "\"%s\" is missing", key);
-}
-
-static gs_status read_linear(const cJSON *rope, gs_rope_scaling *s, gs_error *err) {
-    GS_TRY(need(rope, "factor", err));
-    return read_positive(rope, "factor", 1e6, &s->factor, err);
-}
-
-static gs_status read_llama3(const cJSON *rope, gs_rope_scaling *s, gs_error *err) {
-    static const char *const keys[] = {"factor", "low_freq_factor", "high_freq_factor",
-                                       "original_max_position_embeddings"};
-    for (size_t i = 0; i < GS_COUNTOF(keys); i++) GS_TRY(need(rope, keys[i], err));
-    GS_TRY(read_positive(rope, keys[0], 1e6, &s->factor, err));
-    GS_TRY(read_positive(rope, keys[1], 1e6, &s->low_freq_factor, err));
-    GS_TRY(read_positive(rope, keys[2], 1e6, &s->high_freq_factor, err));
-    GS_TRY(gs_json_int(rope, keys[3], &s->original_max_positions, err));
-    if (s->original_max_positions < 1 || s->original_max_positions > (int64_t)1 << 40)
-        return GS_FAIL(err, GS_E_FORMAT, "\"%s\" is %lld", keys[3],
-                       (long long)s->original_max_positions);
-    /* their difference is a divisor */
-    if (s->low_freq_factor >= s->high_freq_factor)
-        return GS_FAIL(err, GS_E_FORMAT, "low_freq_factor (%g) is not below high_freq_factor (%g)",
-                       s->low_freq_factor, s->high_freq_factor);
+static gs_status read_kinds(const cJSON *rope, gs_model_config *out, gs_error *err) {
+    const cJSON *kind;
+    cJSON_ArrayForEach(kind, rope) {
+        bool full = strcmp(kind->string, "full_attention") == 0, sliding = strcmp(kind->string, "sliding_attention") == 0;
+        if (cJSON_IsNull(kind)) continue;
+        if (!(full || sliding) || !cJSON_IsObject(kind))
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "\"%.60s\" beside the parameters of full_attention and sliding_attention",
+                           kind->string);
+        GS_TRY(full ? read_scaling(kind, out->max_positions, &out->rope_theta, &out->rope_scaling, err)
+                    : read_scaling(kind, out->max_positions, &out->sliding_rope_theta, &out->sliding_rope_scaling, err));
+    }
     return GS_OK;
 }
 
-static gs_status read_scaling(const cJSON *rope, gs_rope_scaling *s, gs_error *err) {
-    if (is_per_layer_kind(rope)) {
-        s->kind = GS_ROPE_SCALING_OTHER;
-        return copy_text("rope_parameters", "per layer kind", s->name, sizeof s->name, err);
-    }
-    GS_TRY(read_text(rope, "type", s->name, sizeof s->name, err));
-    GS_TRY(read_text(rope, "rope_type", s->name, sizeof s->name, err));
-    s->kind = scaling_kind(s->name);
-    if (s->kind == GS_ROPE_SCALING_LINEAR) return read_linear(rope, s, err);
-    if (s->kind == GS_ROPE_SCALING_LLAMA3) return read_llama3(rope, s, err);
+static gs_status read_rotary_dim(const cJSON *json, const cJSON *rope, gs_model_config *out, gs_error *err) {
+    double part = 1;
+    out->rotary_dim = out->head_dim;
+    GS_TRY(read_positive(json, "partial_rotary_factor", 1, &part, err));
+    if (rope && !is_per_layer_kind(rope)) GS_TRY(read_positive(rope, "partial_rotary_factor", 1, &part, err));
+    out->rotary_dim = (int64_t)((double)out->head_dim * part);
+    if (part < 1 && (out->rotary_dim < 2 || out->rotary_dim % 2))
+        return GS_FAIL(err, GS_E_FORMAT, "\"partial_rotary_factor\" %g leaves %lld elements of heads of %lld to rotate",
+                       part, (long long)out->rotary_dim, (long long)out->head_dim);
     return GS_OK;
 }
 
 static gs_status read_rope(const cJSON *json, gs_model_config *out, gs_error *err) {
     const cJSON *rope;
+    bool kinds;
     out->rope_theta = 10000;
-    out->rope_scaling = (gs_rope_scaling){.factor = 1};
+    out->rope_scaling = out->sliding_rope_scaling = (gs_rope_scaling){.factor = 1, .attention_factor = 1};
     GS_TRY(rope_object(json, &rope, err));
+    GS_TRY(read_rotary_dim(json, rope, out, err));
     GS_TRY(read_positive(json, "rope_theta", 1e15, &out->rope_theta, err));
-    if (!rope) return GS_OK;
-    GS_TRY(read_positive(rope, "rope_theta", 1e15, &out->rope_theta, err));
-    gs_status status = read_scaling(rope, &out->rope_scaling, err);
+    out->sliding_rope_theta = out->rope_theta;
+    kinds = rope && is_per_layer_kind(rope);
+    gs_status status = GS_OK;
+    if (kinds) status = read_kinds(rope, out, err);
+    else if (rope) status = read_scaling(rope, out->max_positions, &out->rope_theta, &out->rope_scaling, err);
     if (status != GS_OK) gs_error_at(err, "%s", rope->string);
-    return status;
+    if (status != GS_OK || kinds) return status;
+    out->sliding_rope_theta = out->rope_theta;
+    out->sliding_rope_scaling = out->rope_scaling;
+    /* an older spelling of "the windowed layers have their own base, and no scaling" */
+    if (!is_there(json, "rope_local_base_freq")) return GS_OK;
+    out->sliding_rope_scaling = (gs_rope_scaling){.factor = 1, .attention_factor = 1};
+    return read_positive(json, "rope_local_base_freq", 1e15, &out->sliding_rope_theta, err);
 }
 
 static gs_status read_all(const cJSON *json, gs_model_config *out, gs_error *err) {
@@ -225,6 +309,7 @@ static gs_status read_all(const cJSON *json, gs_model_config *out, gs_error *err
     GS_TRY(read_positive(json, "rms_norm_eps", 1, &out->norm_eps, err));
     GS_TRY(read_rope(json, out, err));
     GS_TRY(gs_json_bool(json, "tie_word_embeddings", &out->tied, err));
+    out->tied_is_said = is_there(json, "tie_word_embeddings");
     GS_TRY(gs_json_bool(json, "attention_bias", &out->attention_bias, err));
     GS_TRY(gs_json_bool(json, "mlp_bias", &out->mlp_bias, err));
     GS_TRY(copy_text("hidden_act", "silu", out->hidden_act, sizeof out->hidden_act, err));
@@ -252,6 +337,10 @@ gs_status gs_model_config_load(const char *path, gs_model_config *out, gs_error 
         cJSON_Delete(json);
     }
     return status;
+}
+
+gs_status gs_model_config_positive(const gs_model_config *c, const char *key, double *out, gs_error *err) {
+    return is_there(c->json, key) ? read_positive(c->json, key, 1e12, out, err) : GS_OK;
 }
 
 void gs_model_config_clear(gs_model_config *c) {

@@ -38,7 +38,7 @@ static gs_status put_rope_scaling(const gs_gguf_family *family, const gs_model_c
                                   gs_error *err) {
     const gs_rope_scaling *s = &c->rope_scaling;
     char key[GS_GGUF_KEY_MAX];
-    if (s->kind == GS_ROPE_SCALING_OTHER)
+    if (s->kind == GS_ROPE_SCALING_OTHER || s->kind == GS_ROPE_SCALING_DYNAMIC || s->kind == GS_ROPE_SCALING_YARN)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "rope scaling '%s' has no form in GGUF that is known here", s->name);
     if (s->kind == GS_ROPE_SCALING_LLAMA3) return put_llama3_constants(c, w, err); /* and a tensor */
     if (s->kind != GS_ROPE_SCALING_LINEAR) return GS_OK;

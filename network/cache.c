@@ -11,7 +11,7 @@ gs_node *gs_cache_linear(const gs_node *attention, int input) {
     if (attention->op != GS_OP_ATTENTION || input < KEYS || input > VALUES) return NULL;
     gs_node *node = attention->input[input]->producer;
     while (node && node->op != GS_OP_LINEAR && node->op != GS_OP_QLINEAR)
-        node = node->ninputs == 1 ? node->input[0]->producer : NULL;
+        node = node->ninputs == 1 && node->op != GS_OP_SLICE ? node->input[0]->producer : NULL;
     return node;
 }
 

@@ -7,7 +7,8 @@
 #include <network/net.h>
 
 /* The LINEAR or QLINEAR that makes input 1 (keys) or 2 (values) of an ATTENTION: back through operations of one input
- * (rotation, norms, a cache). NULL when there is none. Borrowed. */
+ * (rotation, norms, a cache). NULL when there is none, or where a SLICE is on the way: the caches of a fused projection's
+ * parts would go by one name. Borrowed. */
 gs_node *gs_cache_linear(const gs_node *attention, int input);
 /* Puts a CACHE node on input 1 or 2 of an ATTENTION, for that node alone: "<block>.k_cache" or "<block>.v_cache", a
  * number behind it where the name is taken. Its params are the caller's to add. GS_E_INVALID for another op or

@@ -155,15 +155,20 @@ static void narrow(void *ctx, int64_t begin, int64_t end, int worker) {
 
 gs_status gs_op_input_bf16(const gs_op_call *call, int input, const uint16_t **out, gs_error *err) {
     const gs_edge *edge = call->node->input[input];
-    value *v = &call->run->values[edge->index];
-    if (!v->half.data) {
-        size_t count = value_count(call->run, edge);
-        GS_TRY(gs_pool_take(&call->run->ex->pool, count * sizeof(uint16_t), &v->half, err));
-        narrow_job job = {call->env->kernels, v->data, v->half.data};
+    gs_buffer *half = call->half ? call->half : &call->run->values[edge->index].half;
+    if (!half->data) {
+        size_t count = (size_t)call->batch->rows * (size_t)gs_op_width(edge);
+        GS_TRY(gs_pool_take(&call->run->ex->pool, count * sizeof(uint16_t), half, err));
+        narrow_job job = {call->env->kernels, call->in[input], half->data};
         gs_team_for(call->env->team, (int64_t)count, GS_OP_ELEMENTS, narrow, &job);
     }
-    *out = v->half.data;
+    *out = half->data;
     return GS_OK;
+}
+
+const float *gs_op_value(const gs_op_call *call, const gs_edge *edge) {
+    const value *v = &call->run->values[edge->index];
+    return v->uses > 0 ? v->data : NULL;
 }
 
 gs_status gs_op_scratch_take(const gs_op_call *call, size_t bytes, gs_buffer *out, gs_error *err) {

@@ -26,7 +26,10 @@
 /* name, text, number of inputs. One row an operation; each has its file in network/ops/
  * that infers the shape and runs it (and later differentiates it).
  * EMBEDDING reads token ids as f32, one a row (exact, vocabularies end at 2^24);
- * ATTENTION reads q, k, v; CACHE is what storing keys or values as int8 does to them; SWIGLU reads gate, up;
+ * ATTENTION reads q, k, v; CACHE is what storing keys or values as int8 does to them; SWIGLU and GEGLU read gate, up;
+ * SLICE is some channels of a fused projection; SCALE x * factor; SOFTCAP cap * tanh(x / cap);
+ * ROUTE is what share of each row each expert gets, of a row of logits; SELECT (x, routing), ROUTED (y, routing) and
+ * ROUTED_ADD (sum, y, routing) are the way into and out of one expert (network/routing.h);
  * GLOBAL_AVGPOOL gives [C, 1, 1]. */
 #define GS_OP_LIST(X)                                                          \
     X(EMBEDDING, "embedding", 1)                                               \
@@ -37,7 +40,15 @@
     X(ATTENTION, "attention", 3)                                               \
     X(CACHE, "cache", 1)                                                       \
     X(SWIGLU, "swiglu", 2)                                                     \
+    X(GEGLU, "geglu", 2)                                                       \
+    X(SLICE, "slice", 1)                                                       \
+    X(SCALE, "scale", 1)                                                       \
+    X(SOFTCAP, "softcap", 1)                                                   \
     X(ADD, "add", 2)                                                           \
+    X(ROUTE, "route", 1)                                                       \
+    X(SELECT, "select", 2)                                                     \
+    X(ROUTED, "routed", 2)                                                     \
+    X(ROUTED_ADD, "routed_add", 3)                                             \
     X(CONV2D, "conv2d", 1)                                                     \
     X(BATCHNORM2D, "batchnorm2d", 1)                                           \
     X(RELU, "relu", 1)                                                         \
@@ -103,22 +114,58 @@ const char *gs_role_name(gs_role role);
 const char *gs_scheme_name(gs_scheme s);
 gs_scheme gs_scheme_from_name(const char *name); /* GS_SCHEME_COUNT when unknown */
 
-typedef enum gs_rope_kind { GS_ROPE_PLAIN, GS_ROPE_LINEAR, GS_ROPE_LLAMA3 } gs_rope_kind;
+/* Formulas in network/ops/rope_table.h. */
+typedef enum gs_rope_kind {
+    GS_ROPE_PLAIN,
+    GS_ROPE_LINEAR,  /* factor */
+    GS_ROPE_LLAMA3,  /* factor, low_freq_factor, high_freq_factor, original_positions */
+    GS_ROPE_YARN,    /* factor, beta_fast, beta_slow, original_positions, attention_factor */
+    GS_ROPE_DYNAMIC  /* factor, original_positions */
+} gs_rope_kind;
 
 /* Attributes by op; unused members stay zero. */
 typedef struct gs_attr {
     float eps; /* RMSNORM, BATCHNORM2D */
     struct {
+        bool plus_one; /* rows are multiplied by 1 + weight */
+        int64_t heads; /* so many slices of the row, each normalised by itself, weight [width/heads]; 0: the whole row */
+    } norm; /* RMSNORM */
+    struct {
+        bool normalize_rows; /* the weight's rows, as read, are divided by max(L2 norm, 1e-12): gs_param_read_unit_f32 */
+    } linear; /* LINEAR */
+    struct {
         int64_t heads, head_dim;
+        int64_t rotary_dim; /* the first channels of a head are rotated, the rest stays; 0: head_dim */
         double theta;
         gs_rope_kind kind;
         double factor, low_freq_factor, high_freq_factor;
+        double beta_fast, beta_slow; /* 0: 32 and 1 */
+        double attention_factor;     /* YARN: what cos and sin are multiplied by; 0: 0.1 ln(factor) + 1 */
         int64_t original_positions;
     } rope; /* ROPE */
     struct {
         int64_t heads, kv_heads, head_dim, window; /* window 0 = all */
         float scale;
+        float softcap; /* scaled scores s become softcap * tanh(s / softcap); 0: they stay */
+        bool alibi;    /* slope of the head * (key position - query position) is added (gs_alibi_slope) */
     } attention; /* ATTENTION */
+    struct {
+        /* count pieces of `width` channels, stride apart, the first at start; stride is 0 where count is 1, else >= width */
+        int64_t start, width, stride, count;
+    } slice; /* SLICE */
+    struct {
+        float factor;
+    } scale; /* SCALE */
+    struct {
+        float cap;
+    } softcap; /* SOFTCAP */
+    struct {
+        int64_t top_k;    /* experts a row goes to */
+        bool renormalize; /* their shares are divided by their sum */
+    } route; /* ROUTE */
+    struct {
+        int64_t expert; /* which of the routing's channels */
+    } select; /* SELECT, ROUTED, ROUTED_ADD */
     struct {
         int64_t stride, padding, dilation, groups;
     } conv; /* CONV2D */
@@ -211,6 +258,12 @@ gs_status gs_param_read_16(const gs_param *p, gs_dtype dtype, int64_t row0, int6
 /* Codes of an I8 param, whatever layout its view has; GS_E_INVALID for another dtype or one with factors. */
 gs_status gs_param_read_s8(const gs_param *p, int64_t row0, int64_t nrows, int8_t *dst, gs_error *err) GS_NODISCARD;
 void gs_param_matrix(const gs_param *p, int64_t *rows, int64_t *cols);
+/* As the two reads above, but each row is divided by max(its L2 norm, 1e-12): what a LINEAR with normalize_rows multiplies
+ * with. The sum of squares of the values as read (with their factors) is in double, 8 lanes added in order, its root is
+ * rounded to f32, each value divided once; reading 16 bits rounds after that. */
+gs_status gs_param_read_unit_f32(const gs_param *p, int64_t row0, int64_t nrows, float *dst, gs_error *err) GS_NODISCARD;
+gs_status gs_param_read_unit_16(const gs_param *p, gs_dtype dtype, int64_t row0, int64_t nrows, uint16_t *dst,
+                                gs_error *err) GS_NODISCARD;
 /* Multiplies the values, as they are read from now on, by a factor a row or a column: in f32,
  * (value * column) * row. The source stays as it is and nothing of the param's size is allocated. A second
  * call multiplies the factors. factor: [rows] or [cols] of gs_param_matrix (a vector is one row), copied.

@@ -228,20 +228,20 @@ typedef struct search {
 typedef struct tally {
     double lost[MOST], relative[MOST]; /* sum of e, and of e / F */
     double all;                        /* sum of E */
-    int64_t rows;
+    int64_t rows;                      /* that have some energy */
 } tally;
 
 static void count_rows(tally *t, int n, const gs_group_view *v, const double *error, const double *energy) {
     for (int64_t r = 0; r < v->rows; r++) {
         double ends_in = v->energy[r] > 0 ? (double)v->energy[r] : energy[r];
         t->all += energy[r];
+        t->rows += energy[r] > 0; /* a row of zeros tells nothing */
         for (int i = 0; i < n; i++) {
             double e = error[i * v->rows + r];
             t->lost[i] += e;
             t->relative[i] += ends_in > 0 ? e / ends_in : e > 0 ? INFINITY : 0;
         }
     }
-    t->rows += v->rows;
 }
 
 /* Adds what candidates lose on the rows of a view. */
@@ -278,10 +278,13 @@ typedef struct score {
     double objective, error;
 } score;
 
+/* Values to fit on, and rows to judge by. */
+static bool is_whole(const gs_group_view *v) { return v->rows && v->min[0] <= v->max[0]; }
+
 static gs_status score_alphas(const search *s, const float *alpha, int n, score *out, gs_error *err) {
     const gs_group_view *v = s->d->view;
     tally t = {.all = 0};
-    if (gs_scheme_is_static(s->scheme) && v[GS_VIEW_FIRST].rows && v[GS_VIEW_SECOND].rows) {
+    if (gs_scheme_is_static(s->scheme) && is_whole(&v[GS_VIEW_FIRST]) && is_whole(&v[GS_VIEW_SECOND])) {
         GS_TRY(judge(s, alpha, n, GS_VIEW_FIRST, GS_VIEW_SECOND, &t, err));
         GS_TRY(judge(s, alpha, n, GS_VIEW_SECOND, GS_VIEW_FIRST, &t, err));
     } else {
@@ -289,7 +292,7 @@ static gs_status score_alphas(const search *s, const float *alpha, int n, score 
     }
     for (int i = 0; i < n; i++) {
         out[i].objective = t.all > 0 ? t.lost[i] / t.all : t.lost[i] > 0 ? INFINITY : 0;
-        out[i].error = sqrt(t.relative[i] / (double)t.rows);
+        out[i].error = t.rows ? sqrt(t.relative[i] / (double)t.rows) : t.relative[i];
     }
     return GS_OK;
 }

@@ -3,7 +3,7 @@
  * For an alpha, and in general between ways to do the same:
  *     objective = sum_r e(r) / sum_r E(r)   over sample rows r, e and E as in trial.h,
  * the share of the outputs' energy that is lost. For whether the result is good enough:
- *     output error = sqrt(mean_r e(r) / F(r))
+ *     output error = sqrt(mean_r e(r) / F(r))   over rows whose outputs are not all zeros
  * with F(r) the energy of the value that the outputs end up in: of the sum, when they are added to something (a
  * residual stream), else of the outputs. An error that is large beside a small output may be nothing in a large sum, and the
  * other way round.

@@ -55,7 +55,9 @@ static float scale_of(const gs_ptq_config *c, float most) {
 /* The channel that rotation mixes with j, or j. */
 static int64_t partner(const gs_node *rope, int64_t j) {
     if (!rope || rope->op != GS_OP_ROPE) return j;
-    int64_t dim = rope->attr.rope.head_dim, half = dim / 2, within = j % dim;
+    int64_t dim = rope->attr.rope.head_dim, rotated = rope->attr.rope.rotary_dim ? rope->attr.rope.rotary_dim : dim;
+    int64_t half = rotated / 2, within = j % dim;
+    if (within >= rotated) return j;
     return within < half ? j + half : j - half;
 }
 

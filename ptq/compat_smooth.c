@@ -104,7 +104,7 @@ static gs_status fold_norm(gs_compat tool, gs_dtype r, gs_net *net, gs_node *nor
 static gs_status fold(gs_compat tool, gs_dtype r, gs_net *net, const gs_edge_group *g, const float *s, float *work,
                       gs_error *err) {
     gs_node *site = g->site.node;
-    if (site->param[GS_ROLE_WEIGHT]->ndim == 1 && !site->param[GS_ROLE_BIAS]) {
+    if (site->param[GS_ROLE_WEIGHT]->ndim == 1 && !site->param[GS_ROLE_BIAS] && !g->site.row) {
         GS_TRY(fold_norm(tool, r, net, site, s, work, err));
     } else {
         for (int64_t c = 0; c < g->site.channels; c++) work[c] = gs_round_to(r, 1.0f / s[c]);

@@ -36,6 +36,11 @@ static gs_status make_group(const gs_net *net, gs_edge *edge, gs_edge_group *g, 
         snprintf(g->reason, sizeof g->reason, "others than linears read it");
         return GS_OK;
     }
+    for (int i = 0; i < g->count; i++)
+        if (g->linear[i]->attr.linear.normalize_rows) { /* factors of columns would change the norms */
+            snprintf(g->reason, sizeof g->reason, "rows of its linear are normalised");
+            return GS_OK;
+        }
     return gs_scale_site_find(net, edge, &g->site, g->reason, err);
 }
 

@@ -2,6 +2,7 @@
 #include <ptq/ptq_config.h>
 
 #include <base/mem.h>
+#include <network/routing.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -91,5 +92,13 @@ gs_status gs_layer_rules_find(const gs_layer_rules *r, const char *name, const g
         snprintf(reason, 64, "weights stay float");
         *config = NULL;
     }
+    return GS_OK;
+}
+
+gs_status gs_layer_rules_find_linear(const gs_layer_rules *r, const gs_net *net, const gs_node *linear,
+                                     const gs_ptq_config **config, char reason[64], gs_error *err) {
+    if (!gs_is_router(net, linear)) return gs_layer_rules_find(r, linear->name, config, reason, err);
+    *config = NULL;
+    snprintf(reason, 64, "router");
     return GS_OK;
 }

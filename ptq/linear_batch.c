@@ -100,8 +100,17 @@ static gs_status plan_params(gs_net *net, gs_node *node, const pending *p, gs_er
     return new_param(net, node, GS_ROLE_DEQ_SCALE, deq, 1, p->rows, 0, err);
 }
 
+/* Rows that are normalised as they are read have no place in a quantized linear. */
+static gs_linear_decision kept_float(const gs_linear_decision *wanted) {
+    gs_linear_decision d = {.compute = wanted->compute, .alpha = NAN, .output_error = NAN, .fallback = wanted->fallback};
+    snprintf(d.reason, sizeof d.reason, "its rows are normalised");
+    return d;
+}
+
 gs_status gs_linear_batch_plan(gs_linear_batch *b, gs_net *net, gs_node *node, const gs_linear_decision *d,
                                gs_error *err) {
+    gs_linear_decision kept = kept_float(d);
+    if (node->attr.linear.normalize_rows && d->scheme != GS_SCHEME_FLOAT) d = &kept;
     pending p = {.node = node, .decision = *d};
     gs_param_matrix(node->param[GS_ROLE_WEIGHT], &p.rows, &p.cols);
     int64_t group = d->group ? d->group : p.cols;

@@ -49,7 +49,7 @@ gs_status gs_linear_batch_create(gs_linear_batch **out, gs_error *err) GS_NODISC
 void gs_linear_batch_destroy(gs_linear_batch *b); /* NULL ok */
 /* Forgets everything planned. */
 void gs_linear_batch_reset(gs_linear_batch *b);
-/* Replaces `node` (a LINEAR), or leaves it; *d is copied. */
+/* Replaces `node` (a LINEAR), or leaves it; *d is copied. One with normalised rows stays float, whatever was decided. */
 gs_status gs_linear_batch_plan(gs_linear_batch *b, gs_net *net, gs_node *node, const gs_linear_decision *d,
                                gs_error *err) GS_NODISCARD;
 /* The samples of an edge, for the batch to clear. */

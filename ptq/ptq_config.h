@@ -83,5 +83,8 @@ void gs_layer_rules_destroy(gs_layer_rules *r);
  * GS_E_INVALID when two policies match. */
 gs_status gs_layer_rules_find(const gs_layer_rules *r, const char *name, const gs_ptq_config **config,
                               char reason[64], gs_error *err) GS_NODISCARD;
+/* The same for a linear of a net: one that chooses experts (network/routing.h) stays float whatever the config says. */
+gs_status gs_layer_rules_find_linear(const gs_layer_rules *r, const gs_net *net, const gs_node *linear,
+                                     const gs_ptq_config **config, char reason[64], gs_error *err) GS_NODISCARD;
 
 #endif

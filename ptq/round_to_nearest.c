@@ -16,7 +16,7 @@ typedef struct rtn {
 static gs_status apply_linear(rtn *a, gs_net *net, gs_node *node, gs_error *err) {
     const gs_ptq_config *c;
     gs_linear_decision d = {.compute = a->config->compute, .alpha = NAN, .output_error = NAN};
-    GS_TRY(gs_layer_rules_find(a->rules, node->name, &c, d.reason, err));
+    GS_TRY(gs_layer_rules_find_linear(a->rules, net, node, &c, d.reason, err));
     if (c) {
         int64_t rows, cols;
         gs_param_matrix(node->param[GS_ROLE_WEIGHT], &rows, &cols);

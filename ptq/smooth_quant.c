@@ -18,6 +18,7 @@ typedef struct decision {
     char *edge;
     gs_group_choice wanted, other; /* as asked, and the fallback (scheme FLOAT: nothing is quantized) */
     bool falls;                    /* the fallback is taken */
+    bool unseen;                   /* an expert's, and no token reached it: nothing was measured */
     int64_t weights;               /* elements that were to be quantized */
 } decision;
 
@@ -70,13 +71,13 @@ static const decision *find_decision(const smooth_quant *a, const char *edge) {
 }
 
 /* The linears of a group that the rules want quantized, and the scheme they share. */
-static gs_status wanted(const smooth_quant *a, const gs_edge_group *g, gs_node **linear, int *count,
+static gs_status wanted(const smooth_quant *a, const gs_net *net, const gs_edge_group *g, gs_node **linear, int *count,
                         const gs_ptq_config **config, gs_error *err) {
     *count = 0;
     for (int i = 0; i < g->count; i++) {
         const gs_ptq_config *c;
         char reason[64];
-        GS_TRY(gs_layer_rules_find(a->rules, g->linear[i]->name, &c, reason, err));
+        GS_TRY(gs_layer_rules_find_linear(a->rules, net, g->linear[i], &c, reason, err));
         if (!c || gs_ptq_config_scheme(c) == GS_SCHEME_FLOAT) continue;
         if (*count > 0 && gs_ptq_config_scheme(c) != gs_ptq_config_scheme(*config))
             return GS_FAIL(err, GS_E_INVALID, "'%s' and '%s' read the same value but are to be %s and %s",
@@ -95,12 +96,24 @@ static bool listed(const smooth_quant *a, const gs_group_data *d) {
     return false;
 }
 
+static const gs_scheme fallbacks[] = {GS_SCHEME_W8A8_DYNAMIC, GS_SCHEME_W8A16};
+
+/* What needs no data stays as asked; a static scale there is none for. */
+static void decide_unseen(const smooth_quant *a, gs_scheme scheme, decision *out) {
+    const gs_group_choice nothing = {.scheme = GS_SCHEME_FLOAT, .alpha = NAN, .error = NAN};
+    out->unseen = true;
+    out->wanted = out->other = nothing;
+    out->wanted.scheme = scheme;
+    out->falls = gs_scheme_is_static(scheme);
+    for (size_t i = GS_COUNTOF(fallbacks); i-- > 0;)
+        if (a->options.fallback_schemes >> fallbacks[i] & 1u) out->other.scheme = fallbacks[i];
+}
+
 /* The first permitted scheme after the wanted one whose error is small enough; FLOAT at last. */
 static gs_status find_other(smooth_quant *a, gs_context *cx, const gs_group_data *d, decision *out, gs_error *err) {
-    static const gs_scheme order[] = {GS_SCHEME_W8A8_DYNAMIC, GS_SCHEME_W8A16};
-    for (size_t i = 0; i < GS_COUNTOF(order); i++) {
-        if (!(a->options.fallback_schemes >> order[i] & 1u) || order[i] == out->wanted.scheme) continue;
-        GS_TRY(gs_group_choose(cx, d, order[i], a->base.drop, a->base.drop_ctx, &out->other, err));
+    for (size_t i = 0; i < GS_COUNTOF(fallbacks); i++) {
+        if (!(a->options.fallback_schemes >> fallbacks[i] & 1u) || fallbacks[i] == out->wanted.scheme) continue;
+        GS_TRY(gs_group_choose(cx, d, fallbacks[i], a->base.drop, a->base.drop_ctx, &out->other, err));
         if ((double)out->other.error <= a->options.fallback_threshold) return GS_OK;
         gs_group_choice_clear(&out->other);
     }
@@ -110,11 +123,15 @@ static gs_status find_other(smooth_quant *a, gs_context *cx, const gs_group_data
 
 static gs_status decide_data(smooth_quant *a, gs_context *cx, const gs_group_data *d, gs_scheme scheme,
                              decision *out, gs_error *err) {
+    for (int i = 0; i < d->count; i++) out->weights += gs_param_count(d->linear[i]->param[GS_ROLE_WEIGHT]);
+    if (d->observer->rows == 0) {
+        decide_unseen(a, scheme, out);
+        return GS_OK;
+    }
     GS_TRY(gs_group_choose(cx, d, scheme, a->base.drop, a->base.drop_ctx, &out->wanted, err));
     if (a->options.fallback == GS_FALLBACK_AUTO && isnan(out->wanted.error))
         return GS_FAIL(err, GS_E_INVALID, "'%s': --fallback auto needs sample rows, the statistics have none",
                        d->group->edge->name);
-    for (int i = 0; i < d->count; i++) out->weights += gs_param_count(d->linear[i]->param[GS_ROLE_WEIGHT]);
     out->falls = a->options.fallback == GS_FALLBACK_LIST
                      ? listed(a, d)
                      : a->options.fallback == GS_FALLBACK_AUTO && (double)out->wanted.error > a->options.fallback_threshold;
@@ -139,7 +156,7 @@ static gs_status settle(gs_comp_algo *algo, gs_context *cx, gs_error *err) {
     if (!order) return gs_error_nomem(err, a->count * sizeof(decision *));
     for (size_t i = 0; i < a->count; i++) {
         all += a->decision[i].weights;
-        if (a->decision[i].falls) order[n++] = &a->decision[i];
+        if (a->decision[i].falls && !a->decision[i].unseen) order[n++] = &a->decision[i];
     }
     qsort(order, n, sizeof(decision *), by_error);
     for (size_t i = 0; i < n; i++) {
@@ -163,7 +180,7 @@ static void drop_weights(const smooth_quant *a, gs_node *const *linear, int coun
     }
 }
 
-static gs_status decide_group(smooth_quant *a, gs_context *cx, const gs_edge_group *g, gs_error *err) {
+static gs_status decide_group(smooth_quant *a, gs_context *cx, const gs_net *net, const gs_edge_group *g, gs_error *err) {
     const gs_ptq_config *config = NULL;
     gs_observer observer = {0};
     gs_group_data data = {0};
@@ -171,7 +188,7 @@ static gs_status decide_group(smooth_quant *a, gs_context *cx, const gs_edge_gro
     int count;
     gs_node **linear = gs_calloc((size_t)g->count, sizeof(gs_node *));
     if (!linear) return gs_error_nomem(err, (size_t)g->count * sizeof(gs_node *));
-    gs_status status = wanted(a, g, linear, &count, &config, err);
+    gs_status status = wanted(a, net, g, linear, &count, &config, err);
     if (status == GS_OK && count > 0) {
         GS_TRY_GOTO(status, done, a->source(a->source_ctx, g->edge->name, &observer, err));
         gs_row_rule rule = {.convention = config->scale_convention, .compute = a->config->compute,
@@ -193,21 +210,22 @@ static bool on_rows(const gs_edge_group *g) { return g->site.node && g->site.nod
 
 /* msModelSlim V1 gives rows of linears their factors first, and the maxima of a norm's readers see them: so that they do
  * here, those linears have the factors while the segment is decided. */
-static gs_status decide_groups(smooth_quant *a, gs_context *cx, const gs_edge_groups *groups, float **lent, gs_error *err) {
+static gs_status decide_groups(smooth_quant *a, gs_context *cx, const gs_net *net, const gs_edge_groups *groups, float **lent,
+                               gs_error *err) {
     bool first = a->config->compat == GS_COMPAT_MSMODELSLIM_V1;
     for (int i = 0; i < groups->count; i++) {
         const gs_edge_group *g = &groups->group[i];
         if (first && !on_rows(g)) continue;
-        GS_TRY(decide_group(a, cx, g, err));
+        GS_TRY(decide_group(a, cx, net, g, err));
         const decision *d = find_decision(a, g->edge->name);
         gs_param *w = g->site.node ? g->site.node->param[GS_ROLE_WEIGHT] : NULL;
         if (!first || !d || !taken(d)->s || w->row_factor) continue;
-        lent[i] = w->row_factor = gs_calloc((size_t)g->site.channels, sizeof(float));
-        if (!lent[i]) return gs_error_nomem(err, (size_t)g->site.channels * sizeof(float));
-        for (int64_t c = 0; c < g->site.channels; c++) lent[i][c] = 1.0f / taken(d)->s[c];
+        GS_TRY(gs_scale_site_expand(&g->site, taken(d)->s, &lent[i], err));
+        w->row_factor = lent[i];
+        for (int64_t c = 0; c < w->shape[0]; c++) lent[i][c] = 1.0f / lent[i][c];
     }
     for (int i = 0; i < groups->count && first; i++)
-        if (!on_rows(&groups->group[i])) GS_TRY(decide_group(a, cx, &groups->group[i], err));
+        if (!on_rows(&groups->group[i])) GS_TRY(decide_group(a, cx, net, &groups->group[i], err));
     return GS_OK;
 }
 
@@ -215,7 +233,7 @@ static gs_status decide(gs_comp_algo *algo, gs_context *cx, gs_net *net, gs_erro
     gs_edge_groups groups;
     GS_TRY(gs_edge_groups_find(net, &groups, err));
     float **lent = gs_calloc((size_t)groups.count + 1, sizeof(float *));
-    gs_status status = lent ? decide_groups((smooth_quant *)algo, cx, &groups, lent, err)
+    gs_status status = lent ? decide_groups((smooth_quant *)algo, cx, net, &groups, lent, err)
                             : gs_error_nomem(err, (size_t)groups.count * sizeof(float *));
     for (int i = 0; lent && i < groups.count; i++) {
         if (!lent[i]) continue;
@@ -240,11 +258,12 @@ static gs_status fold_groups(const smooth_quant *a, gs_compat tool, gs_net *net,
     return GS_OK;
 }
 
-/* The factors that the rows of a linear are divided by; NULL: none. */
+/* The factors that the rows of a linear are divided by; NULL: none, or not of all rows: then they are multiplied by the
+ * inverse, as param factors. */
 static const float *divisor_of(const smooth_quant *a, const gs_edge_groups *groups, const gs_node *linear) {
     for (int i = 0; i < groups->count; i++) {
         const decision *d = groups->group[i].site.node == linear ? find_decision(a, groups->group[i].edge->name) : NULL;
-        if (d) return taken(d)->s;
+        if (d) return groups->group[i].site.row ? NULL : taken(d)->s;
     }
     return NULL;
 }
@@ -262,7 +281,7 @@ static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_groups 
     const decision *d = find_decision(a, g->edge->name);
     const gs_ptq_config *c;
     gs_linear_decision l = {.compute = a->config->compute, .alpha = NAN, .output_error = NAN};
-    GS_TRY(gs_layer_rules_find(a->rules, node->name, &c, l.reason, err));
+    GS_TRY(gs_layer_rules_find_linear(a->rules, net, node, &c, l.reason, err));
     if (!c) return gs_linear_batch_plan(a->batch, net, node, &l, err);
     if (!d && a->count > 0) return GS_FAIL(err, GS_E_INVALID, "'%s': nothing was decided", node->name);
     if (!d) { /* asked for the structure before anything was decided */
@@ -279,9 +298,11 @@ static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_groups 
     l.alpha = choice->alpha;
     l.output_error = choice->error;
     l.importance = choice->importance;
-    if (a->options.refine) l.refine_edge = d->edge;
+    if (a->options.refine && !d->unseen) l.refine_edge = d->edge;
     l.fallback = d->falls;
-    if (d->falls && a->options.fallback == GS_FALLBACK_LIST)
+    if (d->unseen)
+        snprintf(l.reason, sizeof l.reason, "no calibration token reached it");
+    else if (d->falls && a->options.fallback == GS_FALLBACK_LIST)
         snprintf(l.reason, sizeof l.reason, "in the list of fallbacks");
     else if (d->falls)
         snprintf(l.reason, sizeof l.reason, "output error %.3g as %s", (double)d->wanted.error,

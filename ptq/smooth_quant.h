@@ -11,6 +11,8 @@
  *      percentile or by least mean square error over the sample rows;
  *   3. with fallback: whether the group stays with its scheme. A group whose output error (alpha_search.h) exceeds
  *      the threshold is to get the first permitted scheme, in the order W8A8_DYNAMIC, W8A16, FLOAT, that meets it.
+ * Linears of an expert that no token reached keep a scheme that needs no data; instead of a static one they get the first
+ * permitted one in the same order, unmeasured and outside the share.
  * settle, once all segments were decided, lets the worst groups fall back first until their share of the weights is used up.
  * apply folds the factors and replaces the linears, convert makes the bytes (linear_batch.h). The float function
  * of the net is unchanged by the factors, up to rounding.

@@ -103,7 +103,7 @@ gs_status gs_column_absmax(gs_context *cx, gs_node *const *linear, int count, in
 gs_status gs_smooth_scales_fit(const gs_edge_group *g, gs_dtype compute, float *s, gs_error *err) {
     const gs_param *w = g->site.node->param[GS_ROLE_WEIGHT];
     int64_t n = g->site.channels;
-    if (compute == GS_F32 || w->ndim != 1) return GS_OK;
+    if (compute == GS_F32 || w->ndim != 1 || g->site.row) return GS_OK;
     float *old = gs_calloc((size_t)n, sizeof *old);
     if (!old) return gs_error_nomem(err, (size_t)n * sizeof *old);
     gs_status status = gs_param_read_f32(w, 0, 1, old, err);

@@ -6,7 +6,7 @@
 #define GS_VERIFY_CHECKS_H
 
 #define GS_CHECK_LIST(X)                                                                                              \
-    X(FORMAT, "format", "the directory or file is a bundle of a known format",                                        \
+    X(FORMAT, "format", "the directory or file is a bundle of a known format, or a plain model",                   \
       "nothing else can be checked, and no server would load it", "AB 1, 6, 7")                                       \
     X(CONTAINER, "container", "every safetensors file is well formed: header, unique names, tensors tile the data",   \
       "a reader refuses the file, or reads other bytes than were meant", "AB 2")                                      \
@@ -100,11 +100,17 @@
       "others have no bias to take it out again", "AB 3.6")                                                           \
     X(KV_CACHE, "kv-cache", "cache scales come in pairs for k and v of every layer, positive, with offset zero",      \
       "one decode path ignores the offset; a missing one is uninitialised", "AB 3.7")                                 \
-    X(AGAINST_WEIGHTS, "against-weights", "dequantized weights lie within half a step of the source's (a whole one where the manifest says refine)",               \
+    X(AGAINST_WEIGHTS, "against-weights",                                                                             \
+      "dequantized weights lie within half a step of the source's (a whole one where the manifest says refine)",      \
       "the bundle is of another model, or codes went to the wrong place", "AB 11")                                    \
     X(AGAINST_FLOAT, "against-float", "float tensors are the source's, cast",                                         \
       "the bundle is of another model, or was altered", "AB 11")                                                      \
-    X(CT_CONFIG, "compressed-tensors-config", "quantization_config says what the tensors are, in known keys",         \
+    X(AGAINST_COVERAGE, "against-coverage", "every weight and float tensor was compared with the source's",           \
+      "what is not compared may be anything", "AB 11")                                                                \
+    X(AGAINST_CONFIG, "against-config", "config.json says what the source's says",                                    \
+      "the same weights compute something else with other settings", "AB 11")                                         \
+    X(CT_CONFIG, "compressed-tensors-config",                                                                         \
+      "quantization_config says what the tensors are: known keys, one scheme a linear, no codes among the ignored",   \
       "readers refuse unknown keys and compute what it says", "AB 7.1")                                               \
     X(CT_PACKED, "compressed-tensors-packed", "weight_shape is the shape of the packed weight",                       \
       "the weight is unpacked by it", "AB 7.1")                                                                       \

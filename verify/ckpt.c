@@ -4,7 +4,6 @@
 
 #include <base/mem.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,7 +32,7 @@ static void translate(const char *name, char out[300]) {
 
 typedef struct stems {
     char name[300];
-    const gs_module *m;
+    gs_module *m;
 } stems;
 
 static gs_stored *find(gs_subject *s, const stems *n, const char *suffix) {
@@ -45,68 +44,61 @@ static gs_stored *find(gs_subject *s, const stems *n, const char *suffix) {
 }
 
 static gs_stored *part(gs_subject *s, const stems *n, const char *suffix, gs_dtype a, gs_dtype b, int ndim, int64_t rows, int64_t cols) {
-    const gs_dtype wanted[] = {a, b == a ? GS_DTYPE_NONE : b, GS_DTYPE_NONE};
     char name[400];
-    gs_stored *t = find(s, n, suffix);
     snprintf(name, sizeof name, "%s%s", n->name, suffix);
-    if (!gs_report_that(&s->report, GS_CHECK_TENSOR_MISSING, t != NULL, name, "it is missing")) return NULL;
-    return gs_verify_tensor(s, t, wanted, ndim, rows, cols) ? t : NULL;
+    return gs_verify_need(s, name, a, b, ndim, rows, cols);
 }
 
-static gs_status check_positive(gs_subject *s, const gs_stored *t, gs_error *err) {
-    int64_t n = t ? gs_tensor_count(t->t) : 0;
-    float *v = gs_calloc((size_t)n + 1, sizeof *v);
-    if (!v) return gs_error_nomem(err, (size_t)n * sizeof *v);
-    gs_status status = n ? gs_tensor_read_f32(t->t, 0, 1, v, err) : GS_OK;
-    for (int64_t i = 0; status == GS_OK && i < n; i++)
-        if (!gs_report_that(&s->report, GS_CHECK_SCALE_POSITIVE, v[i] > 0 && isfinite(v[i]), t->t->name, "[%lld] is %g", (long long)i, (double)v[i]))
-            break;
-    gs_free(v);
-    return status;
+static gs_status check_static(gs_subject *s, const stems *n, gs_weight *w, gs_error *err) {
+    gs_dtype want = s->dtype == GS_BF16 ? GS_F32 : GS_I64;
+    gs_stored *deq = part(s, n, "._layer.matmul.dequant_scale", GS_F32, GS_I64, 1, n->m->rows, 0);
+    bool typed = !deq || gs_report_that(&s->report, GS_CHECK_DEQ_SCALE_DTYPE, deq->t->dtype == want, deq->t->name, "%s, expected %s",
+                                        gs_dtype_name(deq->t->dtype), gs_dtype_name(want));
+    w->quant_bias = part(s, n, "._layer.matmul.quant_bias", GS_I32, GS_I32, 1, n->m->rows, 0);
+    w->input_offset = part(s, n, ".quant_op.input_zp", GS_I8, GS_I8, 1, n->m->cols, 0);
+    w->input = part(s, n, ".quant_op.input_scale", s->dtype, GS_F32, 1, n->m->cols, 0);
+    GS_TRY(gs_verify_positive(s, w->input, err));
+    if (!typed || !w->quant_bias || !w->input_offset || !w->input) return GS_OK;
+    w->deq = deq;
+    return gs_verify_positive(s, deq, err);
 }
 
-static gs_status scan_weight(gs_subject *s, const stems *n, gs_stored *t, gs_error *err) {
-    gs_code_row *row = gs_calloc((size_t)n->m->rows, sizeof *row);
-    int64_t low = 0;
-    if (!row) return gs_error_nomem(err, (size_t)n->m->rows * sizeof *row);
-    gs_scan_codes(s, t, row);
-    for (int64_t r = 0; r < n->m->rows; r++) low += row[r].magnitude && row[r].high < 64 && row[r].low > -64;
-    gs_report_that(&s->report, GS_CHECK_CODE_RANGE, low == 0, t->t->name, "%lld rows do not reach 64, expected 127 or near it", (long long)low);
-    gs_free(row);
-    return GS_OK;
-}
-
-static gs_status check_static(gs_subject *s, const stems *n, gs_error *err) {
-    gs_dtype deq = s->dtype == GS_BF16 ? GS_F32 : GS_I64;
-    gs_stored *t = find(s, n, "._layer.matmul.dequant_scale");
-    if (gs_report_that(&s->report, GS_CHECK_DEQ_SCALE_DTYPE, t->t->dtype == deq, t->t->name, "%s, expected %s", gs_dtype_name(t->t->dtype),
-                       gs_dtype_name(deq)) && deq == GS_F32)
-        GS_TRY(check_positive(s, t, err));
-    part(s, n, "._layer.matmul.dequant_scale", GS_F32, GS_I64, 1, n->m->rows, 0);
-    part(s, n, "._layer.matmul.quant_bias", GS_I32, GS_I32, 1, n->m->rows, 0);
-    part(s, n, ".quant_op.input_zp", GS_I8, GS_I8, 1, n->m->cols, 0);
-    t = part(s, n, ".quant_op.input_scale", s->dtype, GS_F32, 1, n->m->cols, 0);
-    return t ? check_positive(s, t, err) : GS_OK;
+static gs_status check_weights_alone(gs_subject *s, const stems *n, gs_weight *w, gs_error *err) {
+    if (n->m->bias) w->bias = part(s, n, "._layer.bias", s->dtype, GS_F32, 1, n->m->rows, 0);
+    if (find(s, n, "._layer.matmul.weight_zp")) {
+        gs_stored *zero = part(s, n, "._layer.matmul.weight_zp", s->dtype, GS_F32, 1, n->m->rows, 0);
+        GS_TRY(gs_verify_zero(s, GS_CHECK_WEIGHT_OFFSET, zero, err));
+    }
+    w->scale = part(s, n, "._layer.matmul.weight_scale", s->dtype, GS_F32, 1, n->m->rows, 0);
+    return gs_verify_positive(s, w->scale, err);
 }
 
 static gs_status check_linear(gs_subject *s, const stems *n, gs_error *err) {
-    gs_stored *codes = part(s, n, "._layer.weight", GS_I8, GS_I8, 2, n->m->rows, n->m->cols);
-    if (codes) GS_TRY(scan_weight(s, n, codes, err));
-    if (find(s, n, "._layer.matmul.dequant_scale")) return check_static(s, n, err);
-    if (n->m->bias) part(s, n, "._layer.bias", s->dtype, GS_F32, 1, n->m->rows, 0);
-    if (find(s, n, "._layer.matmul.weight_zp")) part(s, n, "._layer.matmul.weight_zp", s->dtype, GS_F32, 1, n->m->rows, 0);
-    gs_stored *scale = part(s, n, "._layer.matmul.weight_scale", s->dtype, GS_F32, 1, n->m->rows, 0);
-    return scale ? check_positive(s, scale, err) : GS_OK;
+    gs_module *m = n->m;
+    gs_weight w = {.layout = GS_LAYOUT_S8, .bits = 8, .groups = 1};
+    w.at = part(s, n, "._layer.weight", GS_I8, GS_I8, 2, m->rows, m->cols);
+    bool is_static = find(s, n, "._layer.matmul.dequant_scale") != NULL;
+    m->type = is_static ? GS_TYPE_W8A8 : find(s, n, "._layer.matmul.weight_zp") ? GS_TYPE_W8A16 : GS_TYPE_W8A8_DYNAMIC;
+    if (is_static) GS_TRY(check_static(s, n, &w, err));
+    else GS_TRY(check_weights_alone(s, n, &w, err));
+    m->weight.bias = w.bias;
+    m->sound = w.at && (w.scale || w.deq);
+    if (!m->sound) return GS_OK;
+    m->weight = w;
+    return gs_verify_codes(s, m, err);
 }
 
-static gs_status check_module(gs_subject *s, const gs_module *m, gs_error *err) {
+static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
     stems n = {.m = m};
     bool vector = m->op == GS_OP_RMSNORM;
     translate(m->name, n.name);
+    m->type = GS_TYPE_FLOAT;
     if (m->op == GS_OP_LINEAR && find(s, &n, "._layer.weight")) return check_linear(s, &n, err);
     if (m->tied && !find(s, &n, ".weight")) return GS_OK;
-    if (m->bias) part(s, &n, ".bias", s->dtype, GS_F32, 1, m->rows, 0);
-    part(s, &n, m->op == GS_OP_EMBEDDING ? ".embedding_weight" : ".weight", s->dtype, s->dtype, vector ? 1 : 2, vector ? m->cols : m->rows, m->cols);
+    if (m->bias) m->weight.bias = part(s, &n, ".bias", s->dtype, s->dtype, 1, m->rows, 0);
+    m->weight.at = part(s, &n, m->op == GS_OP_EMBEDDING ? ".embedding_weight" : ".weight", s->dtype, s->dtype, vector ? 1 : 2,
+                        vector ? m->cols : m->rows, m->cols);
+    m->sound = m->weight.at != NULL;
     return GS_OK;
 }
 

@@ -30,46 +30,62 @@ static gs_status take_tensors(gs_subject *s, gs_error *err) {
     return GS_OK;
 }
 
-static void check_part(gs_subject *s, const gs_module *m, const char *suffix, int ndim, int64_t rows, int64_t cols) {
+static gs_stored *check_part(gs_subject *s, const gs_module *m, const char *suffix, int ndim, int64_t rows, int64_t cols) {
     static const gs_dtype vector[] = {GS_F32, GS_DTYPE_NONE}, matrix[] = {GS_F32, GS_F16, GS_BF16, GS_Q8_0, GS_DTYPE_NONE};
     char name[400];
     gs_stored *t = gs_subject_part(s, m, suffix);
     snprintf(name, sizeof name, "%s.%s", m->name, suffix);
-    if (!gs_report_that(&s->report, GS_CHECK_TENSOR_MISSING, t != NULL, name, "it is missing")) return;
+    if (!gs_report_that(&s->report, GS_CHECK_TENSOR_MISSING, t != NULL, name, "it is missing")) return NULL;
     bool typed = false;
     for (const gs_dtype *w = ndim == 2 ? matrix : vector; *w != GS_DTYPE_NONE; w++) typed = typed || t->t->dtype == *w;
     gs_report_that(&s->report, GS_CHECK_GGUF_TYPES, typed, name, "%s", gs_dtype_name(t->t->dtype));
     const gs_dtype same[] = {t->t->dtype, GS_DTYPE_NONE};
-    gs_verify_tensor(s, t, same, ndim, rows, cols);
+    return gs_verify_tensor(s, t, same, ndim, rows, cols) && typed ? t : NULL;
 }
 
-static void check_modules(gs_subject *s) {
+static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
+    bool vector = m->op == GS_OP_RMSNORM;
+    if (m->bias) m->weight.bias = check_part(s, m, "bias", 1, m->rows, 0);
+    if (m->tied && !gs_subject_part(s, m, "weight")) return GS_OK;
+    gs_stored *t = check_part(s, m, "weight", vector ? 1 : 2, vector ? m->cols : m->rows, m->cols);
+    m->sound = t != NULL;
+    m->type = GS_TYPE_FLOAT;
+    m->weight.at = t;
+    if (!t || t->t->dtype != GS_Q8_0) return GS_OK;
+    m->type = GS_TYPE_W8A16;
+    m->weight.layout = GS_LAYOUT_Q8_0;
+    m->weight.bits = 8;
+    m->weight.groups = m->cols / GS_Q8_0_CODES;
+    return gs_verify_codes(s, m, err);
+}
+
+static gs_status check_modules(gs_subject *s, gs_error *err) {
     for (int i = 0; i < s->modules; i++) {
-        const gs_module *m = &s->module[i];
-        bool vector = m->op == GS_OP_RMSNORM;
-        if (m->bias) check_part(s, m, "bias", 1, m->rows, 0);
-        if (m->tied && !gs_subject_part(s, m, "weight")) continue;
-        check_part(s, m, "weight", vector ? 1 : 2, vector ? m->cols : m->rows, m->cols);
+        GS_TRY(gs_cancel_check(err));
+        GS_TRY(check_module(s, &s->module[i], err));
     }
     gs_verify_unclaimed(s);
+    return GS_OK;
 }
 
 static void check_blocks(gs_subject *s, gs_stored *t) {
     const int64_t size = gs_dtype_block_bytes(GS_Q8_0);
-    int64_t bad = 0;
+    int64_t bad = 0, negative = 0;
     for (uint64_t at = 0; at + (uint64_t)size <= t->t->bytes; at += (uint64_t)size) {
         uint16_t scale;
         memcpy(&scale, t->t->data + at, 2);
         bad += (scale & 0x7c00) == 0x7c00;
+        negative += scale >> 15;
     }
     gs_subject_drop(s, t, 0, t->t->bytes);
     gs_report_that(&s->report, GS_CHECK_FINITE, bad == 0, t->t->name, "%lld blocks have a scale that is NaN or infinite", (long long)bad);
+    gs_report_that(&s->report, GS_CHECK_SCALE_POSITIVE, negative == 0, t->t->name, "%lld blocks have a scale below zero", (long long)negative);
 }
 
 static gs_status check_open(gs_subject *s, gs_error *err) {
     GS_TRY(take_tensors(s, err));
     GS_TRY(gs_subject_modules(s, err));
-    check_modules(s);
+    GS_TRY(check_modules(s, err));
     gs_verify_finite(s);
     for (size_t i = 0; i < s->tensors; i++)
         if (s->tensor[i].t->dtype == GS_Q8_0) check_blocks(s, &s->tensor[i]);

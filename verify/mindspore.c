@@ -4,7 +4,6 @@
 
 #include <base/mem.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,62 +42,58 @@ static void check_description(gs_subject *s) {
                        "it is stored and not listed");
 }
 
-static bool part(gs_subject *s, const gs_module *m, const char *suffix, gs_dtype a, gs_dtype b, int ndim, int64_t rows, int64_t cols) {
-    const gs_dtype wanted[] = {a, b == a ? GS_DTYPE_NONE : b, GS_DTYPE_NONE};
-    char name[400];
-    gs_stored *t = gs_subject_part(s, m, suffix);
-    snprintf(name, sizeof name, "%s.%s", m->name, suffix);
-    return gs_report_that(&s->report, GS_CHECK_TENSOR_MISSING, t != NULL, name, "it is missing") && gs_verify_tensor(s, t, wanted, ndim, rows, cols);
+static gs_stored *part(gs_subject *s, const gs_module *m, const char *suffix, gs_dtype a, gs_dtype b, int64_t n) {
+    return gs_verify_need_part(s, m, suffix, a, b, 1, n, 0);
 }
 
-/* Every value positive, or zero. */
-static gs_status check_vector(gs_subject *s, const gs_module *m, const char *suffix, bool zero, gs_error *err) {
-    gs_stored *t = gs_subject_part(s, m, suffix);
-    int64_t n = gs_tensor_count(t->t);
-    float *v = gs_calloc((size_t)n + 1, sizeof *v);
-    if (!v) return gs_error_nomem(err, (size_t)n * sizeof *v);
-    gs_status status = gs_tensor_read_f32(t->t, 0, 1, v, err);
-    for (int64_t i = 0; status == GS_OK && i < n; i++) {
-        bool fine = zero ? v[i] == 0 : v[i] > 0 && isfinite(v[i]);
-        if (!gs_report_that(&s->report, zero ? GS_CHECK_WEIGHT_OFFSET : GS_CHECK_SCALE_POSITIVE, fine, t->t->name, "[%lld] is %g", (long long)i,
-                            (double)v[i]))
-            break;
-    }
-    gs_free(v);
-    return status;
-}
-
-static gs_status scan_weight(gs_subject *s, const gs_module *m, gs_error *err) {
-    gs_code_row *row = gs_calloc((size_t)m->rows, sizeof *row);
-    int64_t low = 0;
-    if (!row) return gs_error_nomem(err, (size_t)m->rows * sizeof *row);
-    gs_scan_codes(s, gs_subject_part(s, m, "weight"), row);
-    for (int64_t n = 0; n < m->rows; n++) low += row[n].magnitude && row[n].high < 64 && row[n].low > -64;
-    gs_report_that(&s->report, GS_CHECK_CODE_RANGE, low == 0, m->name, "%lld rows do not reach 64, expected 127 or near it", (long long)low);
-    gs_free(row);
-    return GS_OK;
-}
-
-static gs_status check_input(gs_subject *s, const gs_module *m, gs_error *err) {
+/* One for all columns, or one each, with what Ascend wants beside it. */
+static gs_status check_input(gs_subject *s, gs_module *m, gs_error *err) {
     gs_stored *scale = gs_subject_part(s, m, "input_scale");
     int64_t width = scale && scale->t->ndim == 1 && scale->t->shape[0] == 1 ? 1 : m->cols;
-    if (part(s, m, "input_scale", s->dtype, GS_F32, 1, width, 0)) GS_TRY(check_vector(s, m, "input_scale", false, err));
-    part(s, m, "input_offset", GS_I8, GS_I32, 1, width, 0);
+    scale = part(s, m, "input_scale", s->dtype, GS_F32, width);
+    GS_TRY(gs_verify_positive(s, scale, err));
+    gs_stored *offset = part(s, m, "input_offset", GS_I8, GS_I32, width);
     if (width == 1) { /* the form for emulation has neither */
         gs_subject_part(s, m, "smooth_scale");
         return GS_OK;
     }
-    part(s, m, "quant_bias", GS_I32, GS_I32, 1, m->rows, 0);
-    gs_stored *deq = gs_subject_part(s, m, "deq_scale");
-    if (part(s, m, "deq_scale", GS_F32, GS_I64, 1, m->rows, 0) && deq->t->dtype == GS_F32) GS_TRY(check_vector(s, m, "deq_scale", false, err));
+    gs_stored *bias = part(s, m, "quant_bias", GS_I32, GS_I32, m->rows), *deq = part(s, m, "deq_scale", GS_F32, GS_I64, m->rows);
+    GS_TRY(gs_verify_positive(s, deq, err));
+    if (!scale || !offset || !bias || !deq) return GS_OK;
+    m->weight.deq = deq;
+    m->weight.quant_bias = bias;
+    m->weight.input_offset = offset;
     return GS_OK;
 }
 
-static gs_status check_quantized(gs_subject *s, const gs_module *m, gs_error *err) {
-    if (part(s, m, "weight", GS_I8, GS_I8, 2, m->rows, m->cols)) GS_TRY(scan_weight(s, m, err));
-    if (part(s, m, "weight_scale", s->dtype, GS_F32, 1, m->rows, 0)) GS_TRY(check_vector(s, m, "weight_scale", false, err));
-    if (part(s, m, "weight_offset", GS_I32, s->dtype, 1, m->rows, 0)) GS_TRY(check_vector(s, m, "weight_offset", true, err));
+/* [rows], or [groups, rows] for weights alone. */
+static int64_t groups_of(gs_subject *s, const gs_module *m) {
+    gs_stored *t = gs_subject_part(s, m, "weight_scale");
+    bool grouped = t && t->t->ndim == 2 && m->type == GS_TYPE_W8A16 && t->t->shape[0] > 0 && m->cols % t->t->shape[0] == 0;
+    return grouped ? t->t->shape[0] : 0;
+}
+
+static gs_status check_quantized(gs_subject *s, gs_module *m, gs_error *err) {
+    int64_t groups = groups_of(s, m);
+    int ndim = groups ? 2 : 1;
+    gs_stored *codes = gs_verify_need_part(s, m, "weight", GS_I8, GS_I8, 2, m->rows, m->cols);
+    gs_stored *scale = gs_verify_need_part(s, m, "weight_scale", s->dtype, GS_F32, ndim, groups ? groups : m->rows, m->rows);
+    gs_stored *offset = gs_verify_need_part(s, m, "weight_offset", GS_I32, s->dtype, ndim, groups ? groups : m->rows, m->rows);
+    GS_TRY(gs_verify_positive(s, scale, err));
+    GS_TRY(gs_verify_zero(s, GS_CHECK_WEIGHT_OFFSET, offset, err));
+    m->sound = codes && scale && offset;
+    if (m->sound) {
+        m->weight = (gs_weight){.at = codes, .layout = GS_LAYOUT_S8, .bits = 8, .groups = groups ? groups : 1, .scale = scale,
+                                .offset = offset, .turned = true, .bias = m->weight.bias};
+        GS_TRY(gs_verify_codes(s, m, err));
+    }
     return m->type == GS_TYPE_W8A8 ? check_input(s, m, err) : GS_OK;
+}
+
+static void check_float(gs_subject *s, gs_module *m, const char *suffix) {
+    bool vector = m->op == GS_OP_RMSNORM;
+    m->weight.at = gs_verify_need_part(s, m, suffix, s->dtype, s->dtype, vector ? 1 : 2, vector ? m->cols : m->rows, m->cols);
+    m->sound = m->weight.at != NULL;
 }
 
 static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
@@ -106,14 +101,12 @@ static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
     snprintf(key, sizeof key, "%s.weight", m->name);
     m->type = m->op == GS_OP_LINEAR ? gs_type_from_name(gs_described(s, key)) : GS_TYPE_FLOAT;
     if (m->op == GS_OP_EMBEDDING) {
-        part(s, m, gs_subject_part(s, m, "weight") ? "weight" : "embedding_table", s->dtype, s->dtype, 2, m->rows, m->cols);
+        check_float(s, m, gs_subject_part(s, m, "weight") ? "weight" : "embedding_table");
         return GS_OK;
     }
-    if (m->bias) part(s, m, "bias", s->dtype, GS_F32, 1, m->rows, 0);
+    if (m->bias) m->weight.bias = part(s, m, "bias", s->dtype, GS_F32, m->rows);
     if (m->type == GS_TYPE_W8A16 || m->type == GS_TYPE_W8A8 || m->type == GS_TYPE_W8A8_DYNAMIC) return check_quantized(s, m, err);
-    if (m->tied && !gs_subject_part(s, m, "weight")) return GS_OK;
-    bool vector = m->op == GS_OP_RMSNORM;
-    part(s, m, "weight", s->dtype, s->dtype, vector ? 1 : 2, vector ? m->cols : m->rows, m->cols);
+    if (!m->tied || gs_subject_part(s, m, "weight")) check_float(s, m, "weight");
     return GS_OK;
 }
 

@@ -61,7 +61,7 @@ static gs_status take_node(gs_subject *s, int segment, int n, gs_error *err) {
 }
 
 static gs_status take_segment(gs_subject *s, int i, gs_error *err) {
-    GS_TRY(gs_model_blueprint(&s->config, i, &s->segment[i], NULL, err));
+    GS_TRY(gs_model_blueprint_as(s->cx->helper, &s->config, i, &s->segment[i], NULL, err));
     for (int n = 0; n < gs_net_node_count(s->segment[i]); n++) GS_TRY(take_node(s, i, n, err));
     return GS_OK;
 }
@@ -70,7 +70,7 @@ gs_status gs_subject_modules(gs_subject *s, gs_error *err) {
     gs_error why = {0};
     gs_net *first = NULL;
     if (!s->has_config) return GS_OK;
-    gs_status status = gs_model_blueprint(&s->config, 0, &first, &s->segments, &why);
+    gs_status status = gs_model_blueprint_as(s->cx->helper, &s->config, 0, &first, &s->segments, &why);
     gs_net_destroy(first);
     if (status == GS_E_NOMEM) return gs_error_nomem(err, 1 << 16);
     if (!gs_report_that(&s->report, GS_CHECK_CONFIG, status == GS_OK, "config.json", "%s", why.text)) return GS_OK;

@@ -65,8 +65,8 @@ static void code_shape(const gs_subject *s, const gs_module *m, int64_t *a, int6
     *a = m->rows;
     *b = m->cols;
     if (m->type != GS_TYPE_W4A16 || !gs_described(s, "version")[0]) return;
-    if (s->group_size) *a = m->rows / 2;
-    else *b = m->cols / 2;
+    if (s->group_size) *a = (m->rows + 1) / 2;
+    else *b = (m->cols + 1) / 2;
 }
 
 static int64_t groups_of(const gs_subject *s, const gs_module *m) {
@@ -106,7 +106,7 @@ static void check_grouped(gs_subject *s, const gs_module *m) {
                    "vllm-ascend has no kernel for %s with group_size %lld", gs_type_name(m->type), (long long)s->group_size);
 }
 
-static bool check_bias(gs_subject *s, const gs_module *m) {
+static bool check_bias(gs_subject *s, gs_module *m) {
     char name[400];
     snprintf(name, sizeof name, "%s.bias", m->name);
     gs_stored *t = gs_subject_find(s, name);
@@ -116,19 +116,40 @@ static bool check_bias(gs_subject *s, const gs_module *m) {
     if (!m->bias && m->type != GS_TYPE_W8A8) return true;
     t->known = true;
     check_value(s, t, "FLOAT");
-    return gs_verify_tensor(s, t, wanted, 1, m->rows, 0);
+    if (!gs_verify_tensor(s, t, wanted, 1, m->rows, 0)) return false;
+    m->weight.bias = t;
+    return true;
 }
 
-static bool check_float(gs_subject *s, const gs_module *m) {
+static bool check_float(gs_subject *s, gs_module *m) {
     const gs_dtype wanted[] = {s->dtype == GS_DTYPE_NONE ? GS_F32 : s->dtype, GS_DTYPE_NONE};
     gs_stored *t = gs_subject_part(s, m, "weight");
     if (!t) return m->tied || missing(s, m, "weight");
     check_value(s, t, "FLOAT");
     bool vector = m->op == GS_OP_RMSNORM;
-    return gs_verify_tensor(s, t, wanted, vector ? 1 : 2, vector ? m->cols : m->rows, m->cols);
+    if (!gs_verify_tensor(s, t, wanted, vector ? 1 : 2, vector ? m->cols : m->rows, m->cols)) return false;
+    m->weight.at = t;
+    return true;
 }
 
-static bool check_quantized(gs_subject *s, const gs_module *m) {
+/* All parts are there, of their types and shapes. */
+static void locate(gs_subject *s, gs_module *m) {
+    gs_weight *w = &m->weight;
+    bool four = m->type == GS_TYPE_W4A16, packed = four && gs_described(s, "version")[0];
+    w->at = gs_subject_part(s, m, "weight");
+    w->layout = !packed ? GS_LAYOUT_S8 : s->group_size ? GS_LAYOUT_ROWS4 : GS_LAYOUT_COLUMNS4;
+    w->bits = four ? 4 : 8;
+    w->groups = groups_of(s, m);
+    w->scale = gs_subject_part(s, m, "weight_scale");
+    w->offset = gs_subject_part(s, m, "weight_offset");
+    if (m->type != GS_TYPE_W8A8 && m->type != GS_TYPE_W8A8_MIX) return;
+    w->deq = gs_subject_part(s, m, "deq_scale");
+    w->input = gs_subject_part(s, m, "input_scale");
+    w->input_offset = gs_subject_part(s, m, "input_offset");
+    w->quant_bias = gs_subject_part(s, m, "quant_bias");
+}
+
+static bool check_quantized(gs_subject *s, gs_module *m) {
     bool sound = true;
     check_grouped(s, m);
     for (size_t i = 0; i < GS_COUNTOF(parts); i++) {
@@ -141,6 +162,7 @@ static bool check_quantized(gs_subject *s, const gs_module *m) {
         check_value(s, t, gs_type_name(m->type));
         sound = check_part(s, m, t, parts[i].dtype, parts[i].shape) && sound;
     }
+    if (sound) locate(s, m);
     return sound;
 }
 

@@ -1,6 +1,7 @@
 #include <verify/scan.h>
 
 #include <base/half.h>
+#include <base/mem.h>
 
 #include <string.h>
 
@@ -33,28 +34,58 @@ void gs_code_row_scan(const int8_t *q, int64_t n, gs_code_row *out) {
 }
 
 typedef struct code_job {
-    const int8_t *codes;
-    int64_t cols, row0;
+    const gs_codes *codes;
+    int64_t row0, together;
     gs_code_row *out;
+    int8_t *buffer; /* a worker: rows that are read together; NULL: codes are scanned where they are */
 } code_job;
 
-static void scan_rows(void *ctx, int64_t begin, int64_t end, int worker) {
+static void scan_stored(void *ctx, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const code_job *j = ctx;
-    for (int64_t r = j->row0 + begin; r < j->row0 + end; r++) gs_code_row_scan(j->codes + r * j->cols, j->cols, &j->out[r]);
+    const gs_codes *c = j->codes;
+    for (int64_t r = j->row0 + begin; r < j->row0 + end; r++)
+        gs_code_row_scan((const int8_t *)c->t->data + r * c->cols, c->cols, &j->out[r]);
 }
 
-void gs_scan_codes(gs_subject *s, gs_stored *t, gs_code_row *out) {
-    int64_t rows, cols;
-    gs_tensor_matrix(t->t, &rows, &cols);
-    code_job j = {(const int8_t *)t->t->data, cols, 0, out};
-    int64_t grain = cols > GRAIN ? 1 : cols > 0 ? GRAIN / cols : rows, step = cols > BLOCK ? 1 : cols > 0 ? BLOCK / cols : rows;
-    for (; j.row0 < rows; j.row0 += step) {
-        int64_t n = rows - j.row0 < step ? rows - j.row0 : step;
-        gs_team_for(s->cx->team, n, grain, scan_rows, &j);
-        gs_subject_drop(s, t, (uint64_t)(j.row0 * cols), (uint64_t)(n * cols));
+static void scan_read(void *ctx, int64_t begin, int64_t end, int worker) {
+    const code_job *j = ctx;
+    const gs_codes *c = j->codes;
+    int8_t *codes = j->buffer + worker * j->together * c->cols;
+    for (int64_t r = j->row0 + begin; r < j->row0 + end; r += j->together) {
+        int64_t n = j->row0 + end - r < j->together ? j->row0 + end - r : j->together;
+        gs_codes_read(c, r, n, codes);
+        for (int64_t i = 0; i < n; i++) gs_code_row_scan(codes + i * c->cols, c->cols, &j->out[r + i]);
     }
+}
+
+/* Codes of one tensor whose rows lie one after the other can be dropped block by block. */
+static void scan_all(gs_subject *s, gs_stored *t, code_job *j) {
+    const gs_codes *c = j->codes;
+    bool in_order = j->together == 1 && c->t->order == GS_ROWS_AS_STORED;
+    int64_t grain = c->cols > GRAIN ? 1 : GRAIN / c->cols, step = !in_order ? c->rows : c->cols > BLOCK ? 1 : BLOCK / c->cols;
+    if (j->together > 1) grain = j->together; /* a whole line of words belongs to one worker */
+    if (step % 2) step++; /* two rows may share their bytes */
+    for (; j->row0 < c->rows; j->row0 += step) {
+        int64_t n = c->rows - j->row0 < step ? c->rows - j->row0 : step;
+        gs_team_for(s->cx->team, n, grain, j->buffer ? scan_read : scan_stored, j);
+        uint64_t from = t->t->bytes / (uint64_t)c->rows * (uint64_t)j->row0;
+        gs_subject_drop(s, t, from, j->row0 + n == c->rows ? t->t->bytes - from : t->t->bytes / (uint64_t)c->rows * (uint64_t)n);
+    }
+}
+
+gs_status gs_scan_codes(gs_subject *s, gs_stored *t, const gs_codes *c, gs_code_row *out, gs_error *err) {
+    code_job j = {.codes = c, .out = out, .together = gs_codes_best_rows(c)};
+    if (c->rows < 1 || c->cols < 1) return GS_OK;
+    if (c->layout != GS_LAYOUT_S8 || c->t->order != GS_ROWS_AS_STORED) {
+        size_t bytes = (size_t)(j.together * c->cols) * (size_t)gs_team_size(s->cx->team);
+        j.buffer = gs_alloc(bytes);
+        if (!j.buffer) return gs_error_nomem(err, bytes);
+    }
+    scan_all(s, t, &j);
+    gs_free(j.buffer);
     t->scanned = true;
+    return GS_OK;
 }
 
 typedef struct float_job {

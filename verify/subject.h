@@ -11,10 +11,12 @@
 #include <loaders/checkpoint.h>
 #include <loaders/mindspore_ckpt.h>
 #include <loaders/safetensors.h>
+#include <verify/codes.h>
 #include <verify/report.h>
 
 typedef enum gs_bundle_kind {
-    GS_KIND_ASCEND, GS_KIND_MINDSPORE, GS_KIND_CKPT, GS_KIND_COMPRESSED, GS_KIND_GPTQ, GS_KIND_GGUF
+    GS_KIND_ASCEND, GS_KIND_MINDSPORE, GS_KIND_CKPT, GS_KIND_COMPRESSED, GS_KIND_GPTQ, GS_KIND_GGUF,
+    GS_KIND_FLOAT /* a model in safetensors in which nothing is quantized */
 } gs_bundle_kind;
 
 /* A bit a server. */
@@ -40,9 +42,22 @@ typedef enum gs_type {
 typedef struct gs_stored {
     const gs_tensor *t;
     size_t file;
-    bool known;   /* some check has claimed it */
-    bool scanned; /* its bytes were looked at */
+    bool known;    /* some check has claimed it */
+    bool scanned;  /* its bytes were looked at */
+    bool compared; /* with the source's, or what follows from it */
 } gs_stored;
+
+/* Where the numbers of a module are, once their types and shapes are known to be right. */
+typedef struct gs_weight {
+    gs_stored *at;    /* codes or floats; NULL: they cannot be told */
+    gs_layout layout;
+    int bits;         /* of codes: 8 or 4 */
+    int64_t groups;   /* scales a row */
+    gs_stored *scale, *offset; /* [rows, groups], turned: [groups, rows]; or one for all. Q8_0 has them in its blocks */
+    bool turned, negated;      /* negated: the offset has the other sign */
+    gs_stored *deq, *input;    /* no scale is stored but deq, its product with the input's */
+    gs_stored *bias, *quant_bias, *input_offset;
+} gs_weight;
 
 /* A node of the blueprint that has params. */
 typedef struct gs_module {
@@ -56,10 +71,7 @@ typedef struct gs_module {
     bool tied; /* a head whose weight is the embedding's */
     gs_type type;
     bool sound; /* its tensors are there with the right types and shapes */
-    /* left by values.c: a scale and an offset a row, NULL when it has none (offset: also when all are zero); derived: the
-     * scale is a deq_scale over an input_scale, and as exact as that */
-    float *scale, *offset;
-    bool derived;
+    gs_weight weight;
 } gs_module;
 
 typedef struct gs_subject {
@@ -70,6 +82,7 @@ typedef struct gs_subject {
     gs_bundle_kind kind;
     unsigned target; /* GS_FOR_ bits */
     bool refined;    /* the manifest says that codes were chosen by the error of the output */
+    char compat[40]; /* whose arithmetic the manifest names, or "" */
     char **names; /* regular files, sorted */
     size_t name_count;
     char **weights; /* names of the safetensors files, open ones first to last */
@@ -141,13 +154,37 @@ gs_status gs_verify_norm_bias(gs_subject *s, gs_error *err) GS_NODISCARD;
 gs_status gs_verify_cache(gs_subject *s, gs_error *err) GS_NODISCARD;
 /* values.c: every byte once. */
 gs_status gs_verify_values(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* constants.c: a tensor of that name, of one of two types (b may be a) and [rows] or [rows, cols]; findings, and NULL, where
+ * it is not there or another. */
+gs_stored *gs_verify_need(gs_subject *s, const char *name, gs_dtype a, gs_dtype b, int ndim, int64_t rows, int64_t cols);
+gs_stored *gs_verify_need_part(gs_subject *s, const gs_module *m, const char *suffix, gs_dtype a, gs_dtype b, int ndim,
+                               int64_t rows, int64_t cols);
+/* Every value positive and finite; every value zero. NULL ok. */
+gs_status gs_verify_positive(gs_subject *s, const gs_stored *t, gs_error *err) GS_NODISCARD;
+gs_status gs_verify_zero(gs_subject *s, gs_check check, const gs_stored *t, gs_error *err) GS_NODISCARD;
+/* All values as f32, in logical order; the caller frees. */
+gs_status gs_read_floats(const gs_stored *t, float **out, gs_error *err) GS_NODISCARD;
+/* An I64 deq_scale holds the bits of an f32. */
+gs_status gs_read_deq(const gs_stored *t, float **out, gs_error *err) GS_NODISCARD;
+/* weights.c: what a module's gs_weight says. offset is NULL when all are zero; scale [rows * groups]; the caller frees. */
+gs_codes gs_weight_codes(const gs_module *m);
+gs_status gs_weight_scales(const gs_module *m, float **scale, float **offset, gs_error *err) GS_NODISCARD;
 /* Its two parts that serve every format: float tensors that nothing has scanned, and a tied head stored all the same. */
 void gs_verify_finite(gs_subject *s);
 void gs_verify_tied(gs_subject *s);
-/* against.c */
+/* against.c; settings_against.c and coverage.c are its parts. */
 gs_status gs_verify_against(gs_subject *s, gs_error *err) GS_NODISCARD;
-/* packed.c, mindspore.c, ckpt.c, gguf.c: the other formats. */
-gs_status gs_verify_packed(gs_subject *s, gs_error *err) GS_NODISCARD;
+gs_status gs_verify_settings_against(gs_subject *s, const cJSON *source, gs_error *err) GS_NODISCARD;
+/* Stored tensors that have something of the source, and that nothing has compared. */
+void gs_verify_coverage(gs_subject *s);
+/* compressed.c, gptq.c, plain.c, mindspore.c, ckpt.c, gguf.c: the other formats. */
+gs_status gs_verify_compressed(gs_subject *s, gs_error *err) GS_NODISCARD;
+gs_status gs_verify_gptq(gs_subject *s, gs_error *err) GS_NODISCARD;
+gs_status gs_verify_plain(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* Of the first two and of plain models: a module's float weight, and a bias of one of two types. */
+void gs_verify_float_module(gs_subject *s, gs_module *m);
+void gs_verify_bias(gs_subject *s, gs_module *m, gs_dtype otherwise);
+void gs_verify_known_keys(gs_subject *s, gs_check check, const cJSON *object, const char *const *keys);
 gs_status gs_verify_mindspore(gs_subject *s, gs_error *err) GS_NODISCARD;
 gs_status gs_verify_ckpt(gs_subject *s, gs_error *err) GS_NODISCARD;
 gs_status gs_verify_gguf(gs_subject *s, gs_error *err) GS_NODISCARD;

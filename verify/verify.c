@@ -42,6 +42,8 @@ static unsigned read_manifest(gs_subject *s) {
         const cJSON *recipe = gs_json_get(json, "recipe"), *word = gs_json_get(recipe, "target");
         if (cJSON_IsString(word)) bits = target_bits(word->valuestring);
         s->refined = cJSON_IsTrue(gs_json_get(recipe, "refine"));
+        word = gs_json_get(recipe, "compat");
+        if (cJSON_IsString(word)) snprintf(s->compat, sizeof s->compat, "%.39s", word->valuestring);
     }
     cJSON_Delete(json);
     gs_free(path);
@@ -72,35 +74,52 @@ static bool has_ending(const gs_subject *s, const char *end) {
     return false;
 }
 
-/* The method of config.json's quantization_config, "" without one. */
+/* The method of config.json's quantization_config: "" without one, "?" where it is no word. */
 static void method_of(const gs_subject *s, char out[40]) {
     cJSON *json = NULL;
     char *path = gs_subject_path(s, "config.json");
     out[0] = 0;
     if (path && gs_path_exists(path) && gs_json_load(path, 16 << 20, &json, NULL) == GS_OK) {
-        const cJSON *method = gs_json_get(gs_json_get(json, "quantization_config"), "quant_method");
-        if (cJSON_IsString(method)) snprintf(out, 40, "%.39s", method->valuestring);
+        const cJSON *config = gs_json_get(json, "quantization_config"), *method = gs_json_get(config, "quant_method");
+        if (config) snprintf(out, 40, "%.39s", cJSON_IsString(method) && method->valuestring[0] ? method->valuestring : "?");
     }
     cJSON_Delete(json);
     gs_free(path);
 }
 
+static bool plain_weights(const char *name) {
+    size_t n = strlen(name);
+    return strncmp(name, "model", 5) == 0 && (name[5] == '.' || name[5] == '-') && n > 12 && strcmp(name + n - 12, ".safetensors") == 0;
+}
+
+static bool has_plain_weights(const gs_subject *s) {
+    for (size_t i = 0; i < s->name_count; i++)
+        if (plain_weights(s->names[i])) return true;
+    return false;
+}
+
+static bool has_ascend(const gs_subject *s) {
+    for (size_t i = 0; i < s->name_count; i++)
+        if (strncmp(s->names[i], "quant_model_", 12) == 0) return true;
+    return false;
+}
+
 /* By what is there; a directory that says nothing is judged as an ascend bundle, and fails. */
 static void detect(gs_subject *s) {
     char method[40];
-    bool ascend = false;
-    for (size_t i = 0; i < s->name_count; i++) ascend = ascend || strncmp(s->names[i], "quant_model_", 12) == 0;
     method_of(s, method);
     s->kind = GS_KIND_ASCEND;
-    if (ascend) return;
+    s->report.ran[GS_CHECK_FORMAT] = true;
+    if (has_ascend(s)) return;
     if (has(s, "quantization_description.json")) s->kind = GS_KIND_MINDSPORE;
     else if (strcmp(method, "compressed-tensors") == 0) s->kind = GS_KIND_COMPRESSED;
     else if (strcmp(method, "gptq") == 0) s->kind = GS_KIND_GPTQ;
     else if (has_ending(s, ".ckpt")) s->kind = GS_KIND_CKPT;
     else if (has_ending(s, ".gguf")) s->kind = GS_KIND_GGUF;
+    else if (!method[0] && has_plain_weights(s) && has(s, "config.json")) s->kind = GS_KIND_FLOAT;
     else
-        gs_report_fail(&s->report, GS_CHECK_FORMAT, "", "no description, no quantization_config of a known method, no .ckpt or .gguf file");
-    s->report.ran[GS_CHECK_FORMAT] = true;
+        gs_report_fail(&s->report, GS_CHECK_FORMAT, "",
+                       "no description, no quantization_config of a known method, no .ckpt or .gguf file, no plain model");
 }
 
 static gs_status check_ascend(gs_subject *s, gs_error *err) {
@@ -118,27 +137,31 @@ static gs_status check_ascend(gs_subject *s, gs_error *err) {
     GS_TRY(gs_verify_norm_bias(s, err));
     GS_TRY(gs_verify_cache(s, err));
     gs_verify_unclaimed(s);
-    GS_TRY(gs_verify_values(s, err));
-    return gs_verify_against(s, err);
+    return gs_verify_values(s, err);
 }
 
-/* What cannot be compared is no silent success. */
-static gs_status refuse_against(const gs_subject *s, gs_error *err) {
-    if (!s->options->against || s->kind == GS_KIND_ASCEND) return GS_OK;
-    return GS_FAIL(err, GS_E_UNSUPPORTED, "%s: only ascend bundles can be compared with their source", s->path);
+static gs_status check_safetensors(gs_subject *s, gs_error *err) {
+    GS_TRY(gs_verify_container(s, err));
+    GS_TRY(gs_verify_index(s, err));
+    switch (s->kind) {
+    case GS_KIND_MINDSPORE: return gs_verify_mindspore(s, err);
+    case GS_KIND_COMPRESSED: return gs_verify_compressed(s, err);
+    case GS_KIND_GPTQ: return gs_verify_gptq(s, err);
+    case GS_KIND_FLOAT: return gs_verify_plain(s, err);
+    default: return check_ascend(s, err);
+    }
 }
 
 static gs_status check_directory(gs_subject *s, gs_error *err) {
     GS_TRY(gs_verify_files(s, err));
     detect(s);
-    GS_TRY(refuse_against(s, err));
     if (s->kind == GS_KIND_GGUF) return gs_verify_gguf(s, err);
-    if (s->kind == GS_KIND_CKPT) return gs_verify_ckpt(s, err);
-    GS_TRY(gs_verify_container(s, err));
-    GS_TRY(gs_verify_index(s, err));
-    if (s->kind == GS_KIND_ASCEND) return check_ascend(s, err);
-    if (s->kind == GS_KIND_MINDSPORE) return gs_verify_mindspore(s, err);
-    return gs_verify_packed(s, err);
+    return s->kind == GS_KIND_CKPT ? gs_verify_ckpt(s, err) : check_safetensors(s, err);
+}
+
+static gs_status check_file(gs_subject *s, gs_error *err) {
+    s->kind = GS_KIND_GGUF;
+    return gs_verify_gguf(s, err);
 }
 
 static void clear(gs_subject *s) {
@@ -156,11 +179,7 @@ static void clear(gs_subject *s) {
     gs_model_config_clear(&s->config);
     for (int i = 0; s->segment && i < s->segments; i++) gs_net_destroy(s->segment[i]);
     gs_free(s->segment);
-    for (int i = 0; i < s->modules; i++) {
-        gs_free(s->module[i].name);
-        gs_free(s->module[i].scale);
-        gs_free(s->module[i].offset);
-    }
+    for (int i = 0; i < s->modules; i++) gs_free(s->module[i].name);
     gs_free(s->module);
 }
 
@@ -182,15 +201,10 @@ gs_status gs_verify_run(gs_context *cx, const char *bundle, const gs_verify_opti
     gs_subject s = {.cx = cx, .path = bundle, .options = options ? options : &defaults, .dtype = GS_DTYPE_NONE};
     *result = (gs_verify_result){0};
     if (!gs_path_exists(bundle)) return GS_FAIL(err, GS_E_FORMAT, "'%s' does not exist", bundle);
+    if (!(s.options->tolerance_steps >= 0)) return GS_FAIL(err, GS_E_INVALID, "a tolerance of %g steps", s.options->tolerance_steps);
     gs_status status = read_target(&s, err);
-    if (status == GS_OK) {
-        if (gs_path_is_dir(bundle)) status = check_directory(&s, err);
-        else {
-            s.kind = GS_KIND_GGUF;
-            status = refuse_against(&s, err);
-            if (status == GS_OK) status = gs_verify_gguf(&s, err);
-        }
-    }
+    if (status == GS_OK) status = gs_path_is_dir(bundle) ? check_directory(&s, err) : check_file(&s, err);
+    if (status == GS_OK) status = gs_verify_against(&s, err);
     if (status == GS_OK && s.report.status != GS_OK) status = gs_error_nomem(err, s.report.count * sizeof *s.report.finding);
     if (status == GS_OK) give(&s, result);
     clear(&s);

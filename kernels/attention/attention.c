@@ -22,6 +22,9 @@ typedef struct attention_job {
     const float *q, *k, *v;
     float *out;
     uint16_t *k16, *v16;       /* [kv_heads, tokens, head_dim], bf16 only */
+    bool adjusts;              /* scores are capped or biased */
+    int64_t longest;           /* sequence; with alibi: */
+    float *distance;           /* [longest]: 1-longest .. 0 */
     int64_t queries;           /* of a tile */
     int64_t group, tile_heads; /* query heads of a kv head, of a tile */
     int64_t head_tiles;        /* tiles of a group */
@@ -118,6 +121,25 @@ static void visible(const attention_job *job, int64_t position, int64_t k0, int6
     if (*to < *from) *to = *from;
 }
 
+float gs_alibi_slope(int64_t heads, int64_t h) {
+    int64_t n = 1;
+    while (n <= heads / 2) n *= 2;
+    double exponent = h < n ? -8.0 * (double)(h + 1) : -4.0 * (double)(2 * (h - n) + 1);
+    return (float)exp2(exponent / (double)n);
+}
+
+/* Cap and position bias of row `row`'s scores [from, to) of the block at k0. */
+static void adjust_scores(const attention_job *job, const tile *t, int64_t row, int64_t k0, int64_t keys, int64_t from,
+                          int64_t to) {
+    const gs_attention_shape *s = job->shape;
+    float *score = t->score + row * keys + from;
+    if (s->softcap > 0) job->kernels->softcap_f32(to - from, score, s->softcap, score);
+    if (!s->alibi) return;
+    float slope = gs_alibi_slope(s->heads, t->head0 + row / t->queries);
+    const float *distance = job->distance + (job->longest - 1) + k0 + from - (t->q0 + row % t->queries);
+    job->kernels->add_scaled_f32(to - from, score, slope, distance, score);
+}
+
 static gs_status run_tile(const attention_job *job, tile *t) {
     int64_t hd = job->shape->head_dim, window = job->shape->window;
     gather_queries(job, t);
@@ -133,6 +155,7 @@ static gs_status run_tile(const attention_job *job, tile *t) {
         for (int64_t r = 0; r < t->rows; r++) {
             int64_t from, to;
             visible(job, t->q0 + r % t->queries, k0, keys, &from, &to);
+            if (job->adjusts && from < to) adjust_scores(job, t, r, k0, keys, from, to);
             softmax_row(job, t, r, keys, from, to, first);
         }
         GS_TRY(product(job, t, k0, keys, true, !first));
@@ -201,11 +224,11 @@ static gs_status check(const gs_attention_shape *s, int64_t sequences, const int
                        gs_error *err) {
     const int64_t limit = 1 << 20;
     if (s->heads < 1 || s->kv_heads < 1 || s->head_dim < 1 || s->heads > limit ||
-        s->head_dim > limit || s->heads % s->kv_heads || s->window < 0)
+        s->head_dim > limit || s->heads % s->kv_heads || s->window < 0 || !(s->softcap >= 0) || isinf(s->softcap))
         return GS_FAIL(err, GS_E_INVALID,
-                       "attention of %lld heads on %lld of dimension %lld, window %lld",
+                       "attention of %lld heads on %lld of dimension %lld, window %lld, soft cap %g",
                        (long long)s->heads, (long long)s->kv_heads, (long long)s->head_dim,
-                       (long long)s->window);
+                       (long long)s->window, (double)s->softcap);
     if (sequences < 0 || (sequences && starts[0] != 0))
         return GS_FAIL(err, GS_E_INVALID,
                        "attention over %lld sequences that do not start at 0",
@@ -239,6 +262,15 @@ static void plan_tiles(attention_job *job) {
     job->worker_bytes = job->q_bytes + job->score_bytes + job->p_bytes + job->sum_bytes;
 }
 
+static gs_status fill_distances(attention_job *job, gs_error *err) {
+    for (int64_t s = 0; s < job->sequences; s++)
+        if (job->starts[s + 1] - job->starts[s] > job->longest) job->longest = job->starts[s + 1] - job->starts[s];
+    job->distance = gs_calloc((size_t)job->longest, sizeof *job->distance);
+    if (!job->distance) return gs_error_nomem(err, (size_t)job->longest * sizeof *job->distance);
+    for (int64_t i = 0; i < job->longest; i++) job->distance[i] = (float)(i - job->longest + 1);
+    return GS_OK;
+}
+
 static gs_status allocate(attention_job *job, int workers, int64_t **first_tile,
                           gs_error *err) {
     size_t bytes, tokens = (size_t)job->starts[job->sequences];
@@ -249,6 +281,7 @@ static gs_status allocate(attention_job *job, int workers, int64_t **first_tile,
         return gs_error_nomem(err, SIZE_MAX);
     job->scratch = gs_alloc(bytes);
     if (!job->scratch) return gs_error_nomem(err, bytes);
+    if (job->shape->alibi) GS_TRY(fill_distances(job, err));
     if (job->type != GS_GEMM_BF16) return GS_OK;
     size_t elements = tokens * (size_t)(job->shape->kv_heads * job->shape->head_dim);
     job->k16 = gs_alloc(elements * 2 * sizeof *job->k16);
@@ -276,6 +309,7 @@ gs_status gs_attention_run(gs_team *team, gs_gemm_type type, const gs_attention_
     attention_job job = {.shape = shape,
                          .type = type,
                          .kernels = gs_kernels_get(),
+                         .adjusts = shape->softcap > 0 || shape->alibi,
                          .sequences = sequences,
                          .starts = starts,
                          .q = q,
@@ -298,5 +332,6 @@ done:
     gs_free(first_tile);
     gs_free(job.scratch);
     gs_free(job.k16);
+    gs_free(job.distance);
     return status;
 }

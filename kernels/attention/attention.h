@@ -11,7 +11,13 @@ typedef struct gs_attention_shape {
     int64_t heads, kv_heads, head_dim; /* heads % kv_heads == 0 */
     float scale;                       /* usually head_dim^-0.5 */
     int64_t window;                    /* keys visible: q-window < k <= q; 0 = all */
+    float softcap;                     /* a scaled score s becomes softcap * tanh(s / softcap); 0: it stays */
+    bool alibi;                        /* then gs_alibi_slope * (k - q) is added, in f32 */
 } gs_attention_shape;
+
+/* The slope of head h < heads (ALiBi, Press et al. 2022, section 3): with n the largest power of two <= heads, 2^(-8(h+1)/n)
+ * for h < n, else 2^(-4(2(h-n)+1)/n). In double, rounded to f32. */
+float gs_alibi_slope(int64_t heads, int64_t h);
 
 /* q: [tokens, heads*head_dim], k, v: [tokens, kv_heads*head_dim], out: [tokens,
  * heads*head_dim], all f32 row-major, out not overlapping. The tokens are `sequences`

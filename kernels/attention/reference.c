@@ -2,8 +2,14 @@
 #include <kernels/attention/attention.h>
 #include <math.h>
 
-/* softmax(scores) * v of one query over the keys first..last */
-static void attend(const gs_attention_shape *s, int64_t first, int64_t last, const float *q,
+/* A score as softmax takes it; distance: key - query. */
+static double finished(const gs_attention_shape *s, double score, double slope, int64_t distance) {
+    if (s->softcap > 0) score = (double)s->softcap * tanh(score / (double)s->softcap);
+    return score + slope * (double)distance;
+}
+
+/* softmax(scores) * v of one query, at position `last`, over the keys first..last */
+static void attend(const gs_attention_shape *s, double slope, int64_t first, int64_t last, const float *q,
                    const float *k, const float *v, double *score, double *sum, float *out) {
     int64_t stride = s->kv_heads * s->head_dim;
     double top = -INFINITY, total = 0;
@@ -11,7 +17,7 @@ static void attend(const gs_attention_shape *s, int64_t first, int64_t last, con
         double dot = 0;
         for (int64_t d = 0; d < s->head_dim; d++)
             dot += (double)q[d] * (double)k[j * stride + d];
-        score[j] = dot * (double)s->scale;
+        score[j] = finished(s, dot * (double)s->scale, slope, j - last);
         if (score[j] > top) top = score[j];
     }
     for (int64_t d = 0; d < s->head_dim; d++) sum[d] = 0;
@@ -38,7 +44,8 @@ gs_status gs_attention_reference(const gs_attention_shape *s, int64_t sequences,
             int64_t first = s->window && position >= s->window ? position - s->window + 1 : 0;
             for (int64_t h = 0; h < s->heads; h++) {
                 int64_t kv = starts[seq] * s->kv_heads * hd + h / group * hd;
-                attend(s, first, position, q + (t * s->heads + h) * hd, k + kv, v + kv, work,
+                double slope = s->alibi ? (double)gs_alibi_slope(s->heads, h) : 0;
+                attend(s, slope, first, position, q + (t * s->heads + h) * hd, k + kv, v + kv, work,
                        work + longest, out + (t * s->heads + h) * hd);
             }
         }

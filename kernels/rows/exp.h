@@ -22,5 +22,10 @@
 #define GS_EXP_LOW (-0x1.5d589ep+6f)
 /* x is capped here, where the result already overflows to infinity */
 #define GS_EXP_CAP 89.0f
+/* beyond, tanh is 1 to the last bit */
+#define GS_TANH_CAP 10.0f
+/* gelu(g) = g / (1 + exp(g * (C1 + C3 g^2))): -2 sqrt(2/pi), and 0.044715 times it */
+#define GS_GELU_C1 (-0x1.988454p+0f)
+#define GS_GELU_C3 (-0x1.2444f2p-4f)
 
 #endif

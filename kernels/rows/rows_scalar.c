@@ -107,6 +107,38 @@ static void swiglu_f32(int64_t n, const float *gate, const float *up, float *y) 
     for (int64_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + exp_one(-gate[i])) * up[i];
 }
 
+static void geglu_f32(int64_t n, const float *gate, const float *up, float *y) {
+    for (int64_t i = 0; i < n; i++) {
+        float g = gate[i], inner = g * fmaf(g * g, GS_GELU_C3, GS_GELU_C1);
+        y[i] = g / (1.0f + exp_one(inner)) * up[i];
+    }
+}
+
+/* (e - 1) / (e + 1) with e = exp(2t), where e - 1 = (e^r - 1) 2^n + (2^n - 1) does not cancel */
+static float tanh_one(float t) {
+    if (t != t) return t;
+    if (t > GS_TANH_CAP) t = GS_TANH_CAP;
+    if (t < -GS_TANH_CAP) t = -GS_TANH_CAP;
+    float x = t + t, n = rintf(x * GS_EXP_LOG2E);
+    float r = fmaf(n, -GS_EXP_LN2_LOW, fmaf(n, -GS_EXP_LN2_HIGH, x));
+    float c = GS_EXP_C4;
+    c = fmaf(c, r, GS_EXP_C3);
+    c = fmaf(c, r, GS_EXP_C2);
+    c = fmaf(c, r, GS_EXP_C1);
+    c = fmaf(c, r, GS_EXP_C0);
+    float power = gs_f32_from_bits((uint32_t)((int)n + 127) << 23);
+    float less = fmaf(r * r, c, r) * power + (power - 1.0f);
+    return less / (less + 2.0f);
+}
+
+static void softcap_f32(int64_t n, const float *x, float cap, float *y) {
+    for (int64_t i = 0; i < n; i++) y[i] = tanh_one(x[i] / cap) * cap;
+}
+
+static void add_scaled_f32(int64_t n, const float *x, float factor, const float *t, float *y) {
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] + factor * t[i];
+}
+
 static void add_f32(int64_t n, const float *a, const float *b, float *y) {
     for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }

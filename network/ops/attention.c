@@ -2,6 +2,8 @@
 #include <kernels/attention/attention.h>
 #include <network/ops/op.h>
 
+#include <math.h>
+
 static gs_status check_input(const gs_node *node, int input, int64_t heads, int64_t head_dim,
                              gs_error *err) {
     int64_t dim = node->input[input]->dims.dim[0];
@@ -18,6 +20,9 @@ static gs_status infer(const gs_node *node, gs_dims *out, gs_error *err) {
         head_dim > GS_OP_MAX_HEADS || window < 0)
         return GS_FAIL(err, GS_E_INVALID, "attention of %lld heads over %lld of dimension %lld, window %lld",
                        (long long)heads, (long long)kv_heads, (long long)head_dim, (long long)window);
+    float softcap = node->attr.attention.softcap;
+    if (!(softcap >= 0) || !isfinite(softcap))
+        return GS_FAIL(err, GS_E_INVALID, "attention with a soft cap of %g", (double)softcap);
     GS_TRY(check_input(node, 0, heads, head_dim, err));
     GS_TRY(check_input(node, 1, kv_heads, head_dim, err));
     GS_TRY(check_input(node, 2, kv_heads, head_dim, err));
@@ -29,7 +34,8 @@ static gs_status forward(const gs_op_call *call, gs_error *err) {
     const gs_attr *a = &call->node->attr;
     gs_attention_shape shape = {.heads = a->attention.heads, .kv_heads = a->attention.kv_heads,
                                 .head_dim = a->attention.head_dim, .scale = a->attention.scale,
-                                .window = a->attention.window};
+                                .window = a->attention.window, .softcap = a->attention.softcap,
+                                .alibi = a->attention.alibi};
     GS_TRY(gs_op_check_sequences(call, err));
     return gs_attention_run(call->env->team, call->env->type, &shape, call->batch->sequences,
                             call->batch->starts, call->in[0], call->in[1], call->in[2], call->out, err);
@@ -48,6 +54,8 @@ static void describe(const gs_attr *attr, gs_strbuf *out) {
                      (double)attr->attention.scale);
     if (attr->attention.window)
         gs_strbuf_printf(out, " window %lld", (long long)attr->attention.window);
+    if (attr->attention.softcap > 0) gs_strbuf_printf(out, " softcap %g", (double)attr->attention.softcap);
+    if (attr->attention.alibi) gs_strbuf_puts(out, " alibi");
 }
 
 const gs_op_class gs_op_class_ATTENTION = {

@@ -31,6 +31,8 @@ typedef struct gs_op_call {
     const float *in[GS_MAX_INPUTS];
     float *out; /* may be one of `in` where the row says so */
     struct gs_run *run;
+    /* Where in[0] is not the edge's value (routed_rows.h): its bf16 copy, made on first use, for the caller to give back */
+    gs_buffer *half;
 } gs_op_call;
 
 /* How factors on the channels of an op's output can be made (network/scaling.h). */
@@ -55,6 +57,8 @@ typedef struct gs_op_class {
     void (*release)(void *prepared);
     gs_scaling scaling;
     int scale_input;
+    /* With these attributes it cannot be done; NULL: it always can. */
+    bool (*is_rigid)(const gs_attr *attr);
     /* The channel of that input behind an output channel; NULL: the same. */
     int64_t (*scale_source)(const gs_node *node, int64_t channel);
     /* Appends " name value" for each attribute that matters; may be NULL. */
@@ -102,6 +106,8 @@ void gs_op_for_elements(const gs_op_call *call, gs_team_for_fn *fn);
 int64_t gs_op_width(const gs_edge *edge);
 /* The bf16 copy of an input, [rows, dims]: made on first use, kept as long as the value. */
 gs_status gs_op_input_bf16(const gs_op_call *call, int input, const uint16_t **out, gs_error *err) GS_NODISCARD;
+/* An edge's value, NULL when it is no longer (or not yet) there. */
+const float *gs_op_value(const gs_op_call *call, const gs_edge *edge);
 /* Working memory of a call, uninitialised, kept for later calls; give it back empty or not. */
 gs_status gs_op_scratch_take(const gs_op_call *call, size_t bytes, gs_buffer *out, gs_error *err) GS_NODISCARD;
 void gs_op_scratch_give(const gs_op_call *call, gs_buffer *buffer);

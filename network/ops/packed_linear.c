@@ -78,7 +78,8 @@ static void add_bias(void *ctx, int64_t begin, int64_t end, int worker) {
     }
 }
 
-gs_status gs_packed_linear_run(const gs_packed_linear *p, const gs_op_call *call, gs_error *err) {
+gs_status gs_packed_linear_run(const void *packed, const gs_op_call *call, gs_error *err) {
+    const gs_packed_linear *p = packed;
     const void *x = call->in[0];
     const uint16_t *half;
     if (call->env->type == GS_GEMM_BF16) {

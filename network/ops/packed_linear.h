@@ -18,8 +18,8 @@ typedef struct gs_weight_rows {
 gs_status gs_packed_linear_create(const gs_op_env *env, const gs_node *node, gs_weight_rows rows,
                                   bool *kept, gs_packed_linear **out, gs_error *err) GS_NODISCARD;
 void gs_packed_linear_release(void *packed);
-/* call->out = in[0] * w^T + b. */
-gs_status gs_packed_linear_run(const gs_packed_linear *p, const gs_op_call *call, gs_error *err) GS_NODISCARD;
+/* call->out = in[0] * w^T + b. packed: a gs_packed_linear. */
+gs_status gs_packed_linear_run(const void *packed, const gs_op_call *call, gs_error *err) GS_NODISCARD;
 /* The op row's infer: [in] -> [out], bias [out]. */
 gs_status gs_packed_linear_infer(const gs_node *node, gs_dims *out, gs_error *err);
 

@@ -16,6 +16,7 @@
  * weight_offset that is not 0. */
 #include <network/net_private.h>
 #include <network/ops/qlinear.h>
+#include <network/ops/routed_rows.h>
 
 #include <base/mem.h>
 
@@ -148,7 +149,8 @@ static gs_status prepare(const gs_op_env *env, gs_node *node, gs_error *err) {
 
 static gs_status forward(const gs_op_call *call, gs_error *err) {
     const state *s = call->node->prepared;
-    return s->packed ? gs_packed_linear_run(s->packed, call, err) : gs_int8_linear_run(s->int8, call, err);
+    return s->packed ? gs_routed_rows_run(gs_packed_linear_run, s->packed, call, err)
+                     : gs_routed_rows_run(gs_int8_linear_run, s->int8, call, err);
 }
 
 static void describe(const gs_attr *attr, gs_strbuf *out) {

@@ -62,7 +62,8 @@ typedef struct gs_int8_linear gs_int8_linear;
 gs_status gs_int8_linear_create(const gs_op_env *env, const gs_node *node, gs_int8_linear **out,
                                 gs_error *err) GS_NODISCARD;
 void gs_int8_linear_release(gs_int8_linear *p); /* NULL ok */
-gs_status gs_int8_linear_run(const gs_int8_linear *p, const gs_op_call *call, gs_error *err) GS_NODISCARD;
+/* linear: a gs_int8_linear. */
+gs_status gs_int8_linear_run(const void *linear, const gs_op_call *call, gs_error *err) GS_NODISCARD;
 
 /* The scheme the node computes: W8A8_MIX is one or the other. */
 gs_scheme gs_qlinear_scheme(const gs_node *node);

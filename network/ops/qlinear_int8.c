@@ -119,7 +119,8 @@ static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     }
 }
 
-gs_status gs_int8_linear_run(const gs_int8_linear *p, const gs_op_call *call, gs_error *err) {
+gs_status gs_int8_linear_run(const void *linear, const gs_op_call *call, gs_error *err) {
+    const gs_int8_linear *p = linear;
     int64_t rows = call->batch->rows;
     gs_buffer codes = {0}, scales = {0};
     quantize_job j = {.p = p, .kernels = call->env->kernels, .x = call->in[0], .bad = -1};

@@ -1,4 +1,5 @@
-/* y = x / sqrt(mean(x^2) + eps) * w + b; the bias, which few norms have, is added last. */
+/* y = x / sqrt(mean(x^2) + eps) * w + b; the bias, which few norms have, is added last. With `heads` each head's slice of
+ * the row is normalised by itself, all with the same weight; with plus_one w is 1 + weight, rounded to f32. */
 #include <network/ops/op.h>
 
 #include <base/mem.h>
@@ -6,18 +7,22 @@
 static gs_status infer(const gs_node *node, gs_dims *out, gs_error *err) {
     const gs_dims *in = &node->input[0]->dims;
     const gs_param *w = node->param[GS_ROLE_WEIGHT];
+    int64_t heads = node->attr.norm.heads, width;
     GS_TRY(gs_op_check_ndim(node, 0, 1, err));
-    if (w->ndim != 1 || w->shape[0] < 1 || !gs_op_dim_fits(in->dim[0], w->shape[0]))
+    if (heads < 0 || heads > GS_OP_MAX_HEADS)
+        return GS_FAIL(err, GS_E_INVALID, "rmsnorm of %lld heads", (long long)heads);
+    if (w->ndim != 1 || w->shape[0] < 1 || __builtin_mul_overflow(w->shape[0], heads ? heads : 1, &width) ||
+        !gs_op_dim_fits(in->dim[0], width))
         return gs_op_misfit(node, GS_ROLE_WEIGHT, in, err);
     GS_TRY(gs_op_check_vector(node, GS_ROLE_BIAS, w->shape[0], err));
     if (!(node->attr.eps >= 0))
         return GS_FAIL(err, GS_E_INVALID, "rmsnorm with eps %g", (double)node->attr.eps);
-    *out = (gs_dims){.ndim = 1, .dim = {w->shape[0]}};
+    *out = (gs_dims){.ndim = 1, .dim = {width}};
     return GS_OK;
 }
 
 typedef struct state {
-    float *weight, *bias; /* [width]; bias NULL: none */
+    float *weight, *bias; /* [width], or [width / heads]; bias NULL: none */
 } state;
 
 static void release(void *prepared) {
@@ -37,6 +42,8 @@ static gs_status prepare(const gs_op_env *env, gs_node *node, gs_error *err) {
         release(s);
         return status;
     }
+    int64_t n = gs_param_count(node->param[GS_ROLE_WEIGHT]);
+    for (int64_t i = 0; i < n && node->attr.norm.plus_one; i++) s->weight[i] += 1.0f;
     node->prepared = s;
     return GS_OK;
 }
@@ -46,10 +53,11 @@ static void norm_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     const gs_op_call *call = ctx;
     const gs_kernels *k = call->env->kernels;
     const state *s = call->node->prepared;
-    int64_t n = gs_op_width(call->node->output);
-    for (int64_t r = begin; r < end; r++) {
-        float *y = call->out + r * n;
-        k->rmsnorm_f32(n, call->in[0] + r * n, s->weight, call->node->attr.eps, y);
+    int64_t heads = call->node->attr.norm.heads ? call->node->attr.norm.heads : 1;
+    int64_t n = gs_op_width(call->node->output) / heads;
+    for (int64_t i = begin * heads; i < end * heads; i++) {
+        float *y = call->out + i * n;
+        k->rmsnorm_f32(n, call->in[0] + i * n, s->weight, call->node->attr.eps, y);
         if (s->bias) k->add_f32(n, y, s->bias, y);
     }
 }
@@ -62,7 +70,12 @@ static gs_status forward(const gs_op_call *call, gs_error *err) {
 
 static void describe(const gs_attr *attr, gs_strbuf *out) {
     gs_strbuf_printf(out, " eps %g", (double)attr->eps);
+    if (attr->norm.heads) gs_strbuf_printf(out, " heads %lld", (long long)attr->norm.heads);
+    if (attr->norm.plus_one) gs_strbuf_puts(out, " plus one");
 }
+
+/* A weight that serves every head, or has one added to it, has no value for a channel's factor. */
+static bool is_rigid(const gs_attr *attr) { return attr->norm.heads || attr->norm.plus_one; }
 
 const gs_op_class gs_op_class_RMSNORM = {
     .required = GS_ROLE_BIT(GS_ROLE_WEIGHT),
@@ -73,5 +86,6 @@ const gs_op_class gs_op_class_RMSNORM = {
     .forward = forward,
     .release = release,
     .scaling = GS_SCALED_BY_PARAMS,
+    .is_rigid = is_rigid,
     .describe = describe,
 };

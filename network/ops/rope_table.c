@@ -6,34 +6,13 @@
 
 enum { POSITION_GRAIN = 64 };
 
-/* attr->rope.kind LLAMA3. */
-static double scale_by_wavelength(const gs_attr *attr, double inverse) {
-    const double pi = 3.14159265358979323846;
-    double original = (double)attr->rope.original_positions, wavelength = 2 * pi / inverse;
-    double low = attr->rope.low_freq_factor, high = attr->rope.high_freq_factor;
-    if (wavelength > original / low) return inverse / attr->rope.factor;
-    if (wavelength < original / high) return inverse;
-    double t = (original / wavelength - low) / (high - low);
-    return (1 - t) * inverse / attr->rope.factor + t * inverse;
-}
-
-static float inverse_frequency(const gs_attr *attr, int64_t j) {
-    double exponent = -2.0 * (double)j / (double)attr->rope.head_dim;
-    float inverse = (float)pow(attr->rope.theta, exponent);
-    switch (attr->rope.kind) {
-    case GS_ROPE_LINEAR: return (float)((double)inverse / attr->rope.factor);
-    case GS_ROPE_LLAMA3: return (float)scale_by_wavelength(attr, (double)inverse);
-    case GS_ROPE_PLAIN: break;
-    }
-    return inverse;
-}
-
 gs_status gs_rope_table_init(gs_rope_table *t, const gs_attr *attr, gs_error *err) {
-    int64_t half = attr->rope.head_dim / 2;
+    int64_t half = gs_rope_dim(attr) / 2;
     t->inverse = gs_calloc((size_t)half, sizeof *t->inverse);
     if (!t->inverse) return gs_error_nomem(err, (size_t)half * sizeof *t->inverse);
     t->half = half;
-    for (int64_t j = 0; j < half; j++) t->inverse[j] = inverse_frequency(attr, j);
+    t->amplitude = gs_rope_amplitude(attr);
+    for (int64_t j = 0; j < half; j++) t->inverse[j] = gs_rope_inverse_frequency(attr, j);
     return GS_OK;
 }
 
@@ -43,8 +22,8 @@ static void fill_positions(void *ctx, int64_t begin, int64_t end, int worker) {
     for (int64_t p = begin; p < end; p++) {
         for (int64_t j = 0; j < t->half; j++) {
             float angle = (float)p * t->inverse[j];
-            t->cosine[p * t->half + j] = (float)cos((double)angle);
-            t->sine[p * t->half + j] = (float)sin((double)angle);
+            t->cosine[p * t->half + j] = (float)cos((double)angle) * t->amplitude;
+            t->sine[p * t->half + j] = (float)sin((double)angle) * t->amplitude;
         }
     }
 }

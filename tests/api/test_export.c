@@ -3,6 +3,7 @@
 #include "../tiny_model.h"
 
 #include <base/context.h>
+#include <base/json.h>
 #include <base/mem.h>
 #include <loaders/shards.h>
 #include <sys/stat.h>
@@ -279,6 +280,28 @@ static void cancel_later(void *ui, const char *what, int64_t done, int64_t total
     if ((*left)-- == 0) gs_cancel_request();
 }
 
+/* How codes came about must survive, or a comparison with the float model would expect the nearest ones. */
+static void the_manifest_carries_what_was_done_to_the_codes(void **state) {
+    (void)state;
+    fixture f;
+    gs_error err = {0};
+    cJSON *json;
+    char path[1200], file[1300];
+    begin(&f, &even);
+    quantize(&f, "w8a16", NULL, NULL);
+    tiny_text(f.bundle, "gstick_manifest.json", "{\"recipe\": {\"refine\": true, \"compat\": \"a\\\"b\", \"format\": \"x\"}}");
+    path_of(path, &f, "out");
+    assert_ok(export(&f, f.bundle, path, "gptq", &err), &err);
+    snprintf(file, sizeof file, "%s/gstick_manifest.json", path);
+    assert_ok(gs_json_load(file, 1 << 20, &json, &err), &err);
+    const cJSON *recipe = gs_json_get(json, "recipe");
+    assert_true(cJSON_IsTrue(gs_json_get(recipe, "refine")));
+    assert_string_equal(gs_json_get(recipe, "compat")->valuestring, "a\"b");
+    assert_string_equal(gs_json_get(recipe, "format")->valuestring, "gptq");
+    cJSON_Delete(json);
+    end(&f);
+}
+
 static void a_cancelled_export_leaves_nothing(void **state) {
     (void)state;
     fixture f;
@@ -314,6 +337,7 @@ int main(void) {
         cmocka_unit_test(golden_sticks_bundles_come_out_as_they_went_in),
         cmocka_unit_test(golden_sticks_w8a16_is_made_bit_for_bit),
         cmocka_unit_test(impossible_exports_are_refused),
+        cmocka_unit_test(the_manifest_carries_what_was_done_to_the_codes),
         cmocka_unit_test(a_cancelled_export_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,8 @@ static const char *const every_room[] = {"base", "kernels", "loaders", "network"
 /* Data in the shape of a source, written by a script. */
 static const char *const generated[] = {"tests/golden/", NULL};
 
-static const char *const family_words[] = {"llama", "qwen", "baichuan", "mistral", NULL};
+static const char *const family_words[] = {"llama", "qwen", "baichuan", "mistral", "gemma", "granite",
+                                           "internlm", "olmo2", "phi3", NULL};
 static const char *const family_free[] = {"base", "kernels", "network", "llm", "calibrate",
                                           "ptq", "deploy", "verify", "eval", "loaders", NULL};
 /* Where the words are data: the families' rows, and file formats that carry names. */

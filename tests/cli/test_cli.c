@@ -310,6 +310,36 @@ static void a_closed_pipe_is_an_error_not_a_crash(void **state) {
     end(&f);
 }
 
+/* A family that is not built in, through every command that opens a model. */
+static void a_family_can_be_described_in_a_file(void **state) {
+    (void)state;
+    fixture f;
+    char row[1300];
+    begin(&f);
+    snprintf(row, sizeof row, "%s/model-row.json", f.root);
+    tiny_text(f.root, "model-row.json",
+              "{\"family\": \"mine\", \"model_types\": [\"nobodys\"], \"name\": {\"embed\": \"model.embed_tokens\", \"final_norm\": \"model.norm\", "
+              "\"head\": \"lm_head\", \"block\": \"model.layers.%d\", \"attention_input_norm\": \"input_layernorm\", \"q\": \"self_attn.q_proj\", "
+              "\"k\": \"self_attn.k_proj\", \"v\": \"self_attn.v_proj\", \"o\": \"self_attn.o_proj\", "
+              "\"mlp_input_norm\": \"post_attention_layernorm\", \"gate\": \"mlp.gate_proj\", \"up\": \"mlp.up_proj\", \"down\": \"mlp.down_proj\"}}");
+    char command[1400];
+    snprintf(command, sizeof command, "sed -i 's/\"llama\"/\"nobodys\"/' '%s/config.json'", f.model);
+    assert_int_equal(system(command), 0);
+    assert_refused(gstick("inspect '%s'", f.model), 3, "--helper FILE.json");
+    cJSON *json = json_of(gstick("inspect '%s' --helper '%s' --json", f.model, row));
+    assert_string_equal(gs_json_get(json, "family")->valuestring, "mine");
+    cJSON_Delete(json);
+    assert_refused(gstick("quantize '%s' -o '%s' -q", f.model, f.bundle), 3, "'nobodys'");
+    assert_no_output(&f);
+    assert_int_equal(gstick("quantize '%s' -o '%s' --helper '%s' -q", f.model, f.bundle, row)->code, 0);
+    assert_int_equal(gstick("verify '%s' -q", f.bundle)->code, 1);
+    assert_int_equal(gstick("verify '%s' --helper '%s' --against '%s'", f.bundle, row, f.model)->code, 0);
+    assert_int_equal(gstick("eval '%s' --helper '%s' --against '%s' --tokens '%s' --window 32 -q", f.bundle, row, f.model, f.ids)->code, 0);
+    assert_int_equal(gstick("export '%s' --helper '%s' --to compressed-tensors -o '%s-2' -q", f.bundle, row, f.bundle)->code, 0);
+    assert_refused(gstick("inspect '%s' --helper '%s-not'", f.model, row), 3, "model-row.json-not");
+    end(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_teaches_and_goes_to_standard_output),
@@ -325,6 +355,7 @@ int main(void) {
         cmocka_unit_test(bad_tokens_and_texts_are_refused),
         cmocka_unit_test(an_interrupt_exits_with_130_and_leaves_nothing),
         cmocka_unit_test(a_closed_pipe_is_an_error_not_a_crash),
+        cmocka_unit_test(a_family_can_be_described_in_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

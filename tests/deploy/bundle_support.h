@@ -132,7 +132,7 @@ static inline void mixed_write(mixed_bundle *b, gs_dtype dtype) {
     gs_opened source;
     gs_bundle_writer *w;
     uint64_t bytes;
-    assert_ok(gs_opened_open(b->model, NULL, &source, &err), &err);
+    assert_ok(gs_opened_open(NULL, b->model, NULL, &source, &err), &err);
     gs_bundle_options o = {.source = gs_model_checkpoint(source.model), .dtype = dtype, .target = GS_TARGET_VLLM_ASCEND};
     assert_ok(gs_bundle_writer_create(&cx, &gs_bundle_ascend, b->bundle, &o, &w, &err), &err);
     mixed_pass(gs_bundle_writer_plan, w, source.model, dtype);

@@ -219,7 +219,7 @@ static inline void fb_check(const foreign_bundle *b, const char *format, const f
     gs_error err = {0};
     gs_opened o;
     int linears = 0;
-    assert_ok(gs_opened_open(b->dir, NULL, &o, &err), &err);
+    assert_ok(gs_opened_open(NULL, b->dir, NULL, &o, &err), &err);
     assert_non_null(o.bundle);
     assert_string_equal(gs_bundle_format_name(o.bundle), format);
     assert_string_equal(gs_bundle_type(o.bundle), gs_scheme_name(e->scheme));
@@ -262,7 +262,7 @@ static inline void fb_starve(const foreign_bundle *b) {
     for (int64_t k = 0; status != GS_OK; k++) {
         assert_true(k < 100000);
         gs_mem_fail_after(k);
-        status = gs_opened_open(b->dir, NULL, &o, &err);
+        status = gs_opened_open(NULL, b->dir, NULL, &o, &err);
         gs_mem_fail_after(-1);
         assert_true(status == GS_OK || err.text[0]);
     }
@@ -274,7 +274,7 @@ static inline void fb_starve(const foreign_bundle *b) {
 static inline void fb_refused(const foreign_bundle *b, const char *words) {
     gs_error err = {0};
     gs_opened o;
-    if (gs_opened_open(b->dir, NULL, &o, &err) == GS_OK) fail_msg("'%s' was opened", words);
+    if (gs_opened_open(NULL, b->dir, NULL, &o, &err) == GS_OK) fail_msg("'%s' was opened", words);
     if (!strstr(err.text, words)) fail_msg("'%s' lacks '%s'", err.text, words);
 }
 

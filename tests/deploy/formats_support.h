@@ -44,7 +44,7 @@ static inline void fixture_begin(fixture *f, const tiny_shape *shape) {
     snprintf(f->bundle, sizeof f->bundle, "%s/bundle", f->root);
     assert_int_equal(mkdir(f->model, 0755), 0);
     tiny_model(f->model, shape, 3);
-    assert_ok(gs_opened_open(f->model, NULL, &f->source, &err), &err);
+    assert_ok(gs_opened_open(NULL, f->model, NULL, &f->source, &err), &err);
 }
 
 static inline void fixture_end(fixture *f) {

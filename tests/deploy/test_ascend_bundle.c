@@ -230,7 +230,7 @@ static void the_bundle_is_computed_as_its_consumer_does(void **state) {
     begin(&f, &shape);
     assert_ok(quantize(f.model, f.bundle, NULL, &err), &err);
     gs_opened o;
-    assert_ok(gs_opened_open(f.bundle, NULL, &o, &err), &err);
+    assert_ok(gs_opened_open(NULL, f.bundle, NULL, &o, &err), &err);
     gs_net *net;
     assert_ok(gs_model_segment(o.model, 1, &net, &err), &err);
     const gs_node *node = gs_net_find(net, "model.layers.0.mlp.down_proj");
@@ -261,7 +261,7 @@ static void a_tied_head_is_described_but_stored_only_if_the_source_stores_it(voi
     gs_shards_close(s);
     cJSON_Delete(description);
     gs_opened o;
-    assert_ok(gs_opened_open(f.bundle, NULL, &o, &err), &err);
+    assert_ok(gs_opened_open(NULL, f.bundle, NULL, &o, &err), &err);
     gs_opened_close(&o);
     end(&f);
 }
@@ -384,7 +384,7 @@ static void a_description_that_disagrees_with_the_tensors_is_refused(void **stat
         assert_ok(quantize(f.model, f.bundle, NULL, &err), &err);
         edit_description(f.bundle, edit[i].from, edit[i].to);
         gs_opened o;
-        gs_status status = gs_opened_open(f.bundle, NULL, &o, &err);
+        gs_status status = gs_opened_open(NULL, f.bundle, NULL, &o, &err);
         if (status == GS_OK) fail_msg("edit %zu was accepted", i);
         if (!strstr(err.text, edit[i].word)) fail_msg("edit %zu: '%s' lacks '%s'", i, err.text, edit[i].word);
         end(&f);

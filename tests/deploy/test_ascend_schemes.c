@@ -130,8 +130,8 @@ static void scaled_norms_are_cast_after_scaling(void **state) {
     for (size_t i = 0; i < GS_COUNTOF(dtypes); i++) {
         gs_error err = {0};
         gs_opened source, back;
-        assert_ok(gs_opened_open(made[i].model, NULL, &source, &err), &err);
-        assert_ok(gs_opened_open(made[i].bundle, NULL, &back, &err), &err);
+        assert_ok(gs_opened_open(NULL, made[i].model, NULL, &source, &err), &err);
+        assert_ok(gs_opened_open(NULL, made[i].bundle, NULL, &back, &err), &err);
         for (int l = 0; l < 3; l++) {
             char name[64];
             float want[32], got[32], plain[32];
@@ -176,8 +176,8 @@ static void what_is_read_back_computes_what_was_written(void **state) {
     uint64_t seed = 9;
     float x[5 * 32], want[5 * 32], got[5 * 32];
     for (int i = 0; i < 5 * 32; i++) x[i] = gs_test_randf(&seed);
-    assert_ok(gs_opened_open(b->model, NULL, &source, &err), &err);
-    assert_ok(gs_opened_open(b->bundle, NULL, &back, &err), &err);
+    assert_ok(gs_opened_open(NULL, b->model, NULL, &source, &err), &err);
+    assert_ok(gs_opened_open(NULL, b->bundle, NULL, &back, &err), &err);
     assert_string_equal(gs_bundle_type(back.bundle), "W8A8");
     for (int i = 1; i <= 3; i++) {
         gs_net *net = mixed_segment(source.model, i, GS_F32), *read;
@@ -210,7 +210,7 @@ static void a_tied_tensor_scaled_for_one_reader_is_refused(void **state) {
     shape.tied = true;
     tiny_model(root, &shape, 3);
     snprintf(bundle, sizeof bundle, "%s/bundle", root);
-    assert_ok(gs_opened_open(root, NULL, &source, &err), &err);
+    assert_ok(gs_opened_open(NULL, root, NULL, &source, &err), &err);
     gs_bundle_options o = {.source = gs_model_checkpoint(source.model), .dtype = GS_F16};
     assert_ok(gs_bundle_writer_create(&cx, &gs_bundle_ascend, bundle, &o, &w, &err), &err);
     for (int i = 0; i < gs_model_segments(source.model); i++) {
@@ -241,7 +241,7 @@ static void assert_edit(gs_dtype dtype, const tensor_edit *edit, const char *wor
     gs_error err = {0};
     gs_opened o;
     edit_tensor(b, edit);
-    gs_status status = gs_opened_open(b->bundle, NULL, &o, &err);
+    gs_status status = gs_opened_open(NULL, b->bundle, NULL, &o, &err);
     if (status == GS_OK) gs_opened_close(&o);
     if (words && status == GS_OK) fail_msg("%s was accepted", edit->name);
     if (words && status != GS_E_FORMAT) fail_msg("%s: status %d, '%s'", edit->name, (int)status, err.text);

@@ -53,7 +53,7 @@ static void begin_config(job *j, const tiny_shape *s, const char *from, const ch
         tiny_text(j->model, "config.json", edited);
         gs_free(text);
     }
-    assert_ok(gs_opened_open(j->model, NULL, &j->source, &err), &err);
+    assert_ok(gs_opened_open(NULL, j->model, NULL, &j->source, &err), &err);
 }
 
 static void begin(job *j) { begin_config(j, &shape, NULL, NULL); }
@@ -431,7 +431,7 @@ static void odd_rows_and_odd_values_are_refused(void **state) {
     begin(&j);
     gs_opened_close(&j.source);
     tiny_poke(j.model, "model.layers.1.self_attn.k_proj.weight", 1e6f);
-    assert_ok(gs_opened_open(j.model, NULL, &j.source, &err), &err);
+    assert_ok(gs_opened_open(NULL, j.model, NULL, &j.source, &err), &err);
     p.quantize = NULL;
     assert_fails(write_all(&j, &p, &cx, &err), GS_E_NUMERIC, &err);
     assert_non_null(strstr(err.text, "attn_k"));

@@ -215,11 +215,11 @@ static void a_type_that_is_not_computed_is_not_loaded_either(void **state) {
         if (gs_scheme_from_name(types[i].type) != GS_SCHEME_COUNT && strcmp(types[i].type, "W8A16") != 0) continue;
         retype(bundle, types[i].type);
         if (types[i].done) {
-            assert_ok(gs_opened_open(bundle, NULL, &opened, &err), &err);
+            assert_ok(gs_opened_open(NULL, bundle, NULL, &opened, &err), &err);
             gs_opened_close(&opened);
             continue;
         }
-        assert_fails(gs_opened_open(bundle, NULL, &opened, &err), GS_E_UNSUPPORTED, &err);
+        assert_fails(gs_opened_open(NULL, bundle, NULL, &opened, &err), GS_E_UNSUPPORTED, &err);
         if (!strstr(err.text, types[i].type)) fail_msg("'%s' lacks '%s'", err.text, types[i].type);
     }
     gs_session_destroy(session);

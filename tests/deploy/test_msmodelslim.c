@@ -163,7 +163,7 @@ static void static_biases_are_folded_where_we_expect_them(void **state) {
         gs_error err = {0};
         gs_opened o;
         int64_t rows = 0;
-        assert_ok(gs_opened_open(folder_of(names[i]), NULL, &o, &err), &err);
+        assert_ok(gs_opened_open(NULL, folder_of(names[i]), NULL, &o, &err), &err);
         for (int g = 0; g < gs_model_segments(o.model); g++) {
             gs_net *net;
             assert_ok(gs_model_segment(o.model, g, &net, &err), &err);

@@ -108,7 +108,7 @@ static void four_bit_codes_are_unpacked(void **state) {
         make(&b, &cases[i].f);
         describe(&b, &cases[i].f, NAME, cases[i].globals);
         fb_weights(&b, WEIGHTS);
-        assert_ok(gs_opened_open(b.dir, NULL, &o, &err), &err);
+        assert_ok(gs_opened_open(NULL, b.dir, NULL, &o, &err), &err);
         assert_ok(gs_model_segment(o.model, 1, &net, &err), &err);
         for (int n = 0; n < gs_net_node_count(net); n++) {
             const gs_node *node = gs_net_node(net, n);
@@ -141,7 +141,7 @@ static void opens(const foreign_bundle *b, const char *config, const char *words
     gs_error err = {0};
     gs_opened o;
     const gs_bundle_open_options options = {.config = config};
-    gs_status status = gs_opened_open(b->dir, &options, &o, &err);
+    gs_status status = gs_opened_open(NULL, b->dir, &options, &o, &err);
     if (words) {
         if (status == GS_OK) fail_msg("'%s' was opened", words);
         if (!strstr(err.text, words)) fail_msg("'%s' lacks '%s'", err.text, words);
@@ -178,7 +178,7 @@ static void other_file_names_are_found(void **state) {
     assert_int_equal(system(path), 0);
     opens(&b, other, NULL);
     opens(&b, b.dir, "has no config.json");
-    assert_fails(gs_opened_open(b.dir, NULL, &o, &err), GS_E_FORMAT, &err);
+    assert_fails(gs_opened_open(NULL, b.dir, NULL, &o, &err), GS_E_FORMAT, &err);
     assert_non_null(strstr(err.hint, "--config"));
     fb_end(&b);
 }
@@ -211,7 +211,7 @@ static void norms_have_the_bias_of_a_shift(void **state) {
     fb_put(&b, "model.layers.0.mlp.up_proj", "bias", GS_F32, 1, 48, 0, NULL);
     fb_weights(&b, WEIGHTS);
     describe(&b, &f, NAME, "");
-    assert_ok(gs_opened_open(b.dir, NULL, &o, &err), &err);
+    assert_ok(gs_opened_open(NULL, b.dir, NULL, &o, &err), &err);
     assert_ok(gs_model_segment(o.model, 1, &net, &err), &err);
     for (int n = 0; n < gs_net_node_count(net); n++) {
         const gs_node *node = gs_net_node(net, n);
@@ -240,7 +240,7 @@ static void keys_and_values_pass_the_cache(void **state) {
     make(&b, &f);
     fb_weights(&b, WEIGHTS);
     describe(&b, &f, NAME, V1 ", \"kv_cache_type\": \"C8\", \"kv_quant_type\": \"C8\"");
-    assert_ok(gs_opened_open(b.dir, NULL, &o, &err), &err);
+    assert_ok(gs_opened_open(NULL, b.dir, NULL, &o, &err), &err);
     assert_ok(gs_model_segment(o.model, 1, &net, &err), &err);
     int caches = 0;
     for (int n = 0; n < gs_net_node_count(net); n++) {

@@ -201,7 +201,7 @@ static void groups_and_patterns_choose_linears(void **state) {
          "\"b\": {\"targets\": [\"re:.*self_attn.*\", \"model.layers.0.mlp.up_proj\"], \"weights\": {\"num_bits\": 8, "
          "\"strategy\": \"channel\"}, \"input_activations\": {\"num_bits\": 8, \"strategy\": \"token\", \"dynamic\": true}}}}");
     fb_weights(&b, "model.safetensors");
-    assert_ok(gs_opened_open(b.dir, NULL, &o, &err), &err);
+    assert_ok(gs_opened_open(NULL, b.dir, NULL, &o, &err), &err);
     for (int i = 1; i < 3; i++) {
         gs_net *net;
         assert_ok(gs_model_segment(o.model, i, &net, &err), &err);

@@ -85,8 +85,8 @@ static void codes_and_scales_are_the_float_model(void **state) {
     int quantized = 0;
     snprintf(path, sizeof path, "%s/model.gguf", dir);
     write_model(path, Q8_0);
-    assert_ok(gs_opened_open(path, NULL, &as_float, &err), &err);
-    assert_ok(gs_opened_open(path, &options, &as_codes, &err), &err);
+    assert_ok(gs_opened_open(NULL, path, NULL, &as_float, &err), &err);
+    assert_ok(gs_opened_open(NULL, path, &options, &as_codes, &err), &err);
     assert_null(as_float.bundle);
     assert_string_equal(gs_bundle_format_name(as_codes.bundle), "gguf");
     for (int i = 0; i < 3; i++) {
@@ -118,7 +118,7 @@ static void a_float_file_stays_a_model(void **state) {
     const gs_bundle_open_options options = {.codes = true};
     snprintf(path, sizeof path, "%s/model.gguf", dir);
     write_model(path, 0);
-    assert_ok(gs_opened_open(path, &options, &o, &err), &err);
+    assert_ok(gs_opened_open(NULL, path, &options, &o, &err), &err);
     assert_null(o.bundle);
     gs_opened_close(&o);
     gs_test_rmdir(dir);

@@ -108,7 +108,7 @@ static void static_linears_are_read(void **state) {
     int seen = 0;
     make(&b, GS_SCHEME_W8A8);
     write_ckpt(&b, "any_name.ckpt");
-    assert_ok(gs_opened_open(b.dir, NULL, &o, &err), &err);
+    assert_ok(gs_opened_open(NULL, b.dir, NULL, &o, &err), &err);
     for (int i = 1; i < 3; i++) {
         gs_net *net;
         assert_ok(gs_model_segment(o.model, i, &net, &err), &err);

@@ -79,8 +79,8 @@ static void compare(gs_team *team, gs_gemm_type type, const gs_attention_shape *
 
 static gs_attention_shape shape(int64_t heads, int64_t kv_heads, int64_t head_dim,
                                 int64_t window) {
-    gs_attention_shape s = {heads, kv_heads, head_dim, (float)(1 / sqrt((double)head_dim)),
-                            window};
+    gs_attention_shape s = {.heads = heads, .kv_heads = kv_heads, .head_dim = head_dim,
+                            .scale = (float)(1 / sqrt((double)head_dim)), .window = window};
     return s;
 }
 
@@ -170,7 +170,10 @@ static void results_do_not_depend_on_the_team(void **state) {
     static const int64_t starts[] = {0, 333, 400, 900};
     gs_attention_shape s = shape(9, 3, 64, 0);
     gs_error err = {0};
-    for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++) {
+    for (int kind = 0; kind < 4; kind++) {
+        int type = kind % 2 ? GS_GEMM_BF16 : GS_GEMM_F32;
+        s.alibi = kind > 1;
+        s.softcap = kind > 1 ? 4 : 0;
         inputs in = make(&s, 900, 4);
         assert_ok(gs_attention_run(NULL, (gs_gemm_type)type, &s, 3, starts, in.q, in.k, in.v,
                                    in.want, &err),
@@ -190,7 +193,7 @@ static void results_do_not_depend_on_the_team(void **state) {
 
 static void the_reference_is_softmax_times_values(void **state) {
     (void)state;
-    gs_attention_shape s = {1, 1, 1, 2.0f, 0};
+    gs_attention_shape s = {.heads = 1, .kv_heads = 1, .head_dim = 1, .scale = 2.0f};
     const int64_t starts[2] = {0, 2};
     const float q[2] = {1, 0.5f}, k[2] = {1, 3}, v[2] = {10, 20};
     float out[2];
@@ -202,6 +205,61 @@ static void the_reference_is_softmax_times_values(void **state) {
     s.window = 1;
     assert_ok(gs_attention_reference(&s, 1, starts, q, k, v, out, &err), &err);
     assert_true(out[0] == 10 && out[1] == 20);
+}
+
+/* Powers of one root when the heads are a power of two; else the odd powers of the next root follow. */
+static void slopes_are_the_published_ones(void **state) {
+    (void)state;
+    for (int h = 0; h < 8; h++) assert_true(gs_alibi_slope(8, h) == ldexpf(1, -h - 1));
+    for (int h = 0; h < 32; h++) assert_true(gs_alibi_slope(40, h) == (float)pow(2, -0.25 * (h + 1)));
+    for (int m = 0; m < 8; m++) assert_true(gs_alibi_slope(40, 32 + m) == (float)pow(2, -0.125 * (2 * m + 1)));
+    assert_true(gs_alibi_slope(1, 0) == 0x1p-8f);
+    assert_true(gs_alibi_slope(3, 1) == 0x1p-8f && gs_alibi_slope(3, 2) == 0x1p-2f);
+}
+
+static void the_reference_caps_and_then_adds_slopes(void **state) {
+    (void)state;
+    gs_attention_shape s = {.heads = 1, .kv_heads = 1, .head_dim = 1, .scale = 2.0f, .softcap = 1.5f};
+    const int64_t starts[2] = {0, 2};
+    const float q[2] = {1, 0.5f}, k[2] = {1, 3}, v[2] = {10, 20};
+    float out[2];
+    gs_error err = {0};
+    assert_ok(gs_attention_reference(&s, 1, starts, q, k, v, out, &err), &err);
+    double one = 1.5 * tanh(1 / 1.5), three = 1.5 * tanh(3 / 1.5), a = exp(one), b = exp(three);
+    assert_true(out[0] == 10 && fabs((double)out[1] - (10 * a + 20 * b) / (a + b)) <= 1e-5);
+    s.alibi = true;
+    assert_ok(gs_attention_reference(&s, 1, starts, q, k, v, out, &err), &err);
+    a = exp(one - 1.0 / 256);
+    assert_true(out[0] == 10 && fabs((double)out[1] - (10 * a + 20 * b) / (a + b)) <= 1e-5);
+}
+
+static void caps_and_slopes_agree(void **state) {
+    (void)state;
+    static const int64_t heads[][3] = {{4, 4, 16}, {6, 2, 32}, {9, 1, 8}};
+    static const int64_t starts[] = {0, 1, 1, 34, 564};
+    gs_team *team = two();
+    for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++)
+        for (size_t h = 0; h < GS_COUNTOF(heads); h++)
+            for (int with = 1; with < 8; with++) {
+                gs_attention_shape s = shape(heads[h][0], heads[h][1], heads[h][2], with & 1 ? 100 : 0);
+                s.softcap = with & 2 ? 3.5f : 0;
+                s.alibi = with & 4;
+                compare(team, (gs_gemm_type)type, &s, GS_COUNTOF(starts) - 1, starts);
+            }
+    gs_team_destroy(team);
+}
+
+static void impossible_caps_are_refused(void **state) {
+    (void)state;
+    static const float caps[] = {-1, NAN, INFINITY};
+    gs_error err = {0};
+    float x[64] = {0};
+    const int64_t starts[2] = {0, 1};
+    for (size_t i = 0; i < GS_COUNTOF(caps); i++) {
+        gs_attention_shape s = shape(2, 2, 4, 0);
+        s.softcap = caps[i];
+        assert_fails(gs_attention_run(NULL, GS_GEMM_F32, &s, 1, starts, x, x, x, x, &err), GS_E_INVALID, &err);
+    }
 }
 
 static void impossible_shapes_are_refused(void **state) {
@@ -228,6 +286,7 @@ static void impossible_shapes_are_refused(void **state) {
 static void running_out_of_memory_is_an_error(void **state) {
     (void)state;
     gs_attention_shape s = shape(2, 1, 8, 0);
+    s.alibi = true;
     const int64_t starts[2] = {0, 70};
     inputs in = make(&s, 70, 2);
     for (int type = GS_GEMM_F32; type <= GS_GEMM_BF16; type++) {
@@ -253,6 +312,10 @@ int main(void) {
         cmocka_unit_test(sequences_see_only_themselves),
         cmocka_unit_test(windows_hide_far_keys),
         cmocka_unit_test(large_scores_do_not_overflow),
+        cmocka_unit_test(slopes_are_the_published_ones),
+        cmocka_unit_test(the_reference_caps_and_then_adds_slopes),
+        cmocka_unit_test(caps_and_slopes_agree),
+        cmocka_unit_test(impossible_caps_are_refused),
         cmocka_unit_test(results_do_not_depend_on_the_team),
         cmocka_unit_test(impossible_shapes_are_refused),
         cmocka_unit_test(running_out_of_memory_is_an_error),

@@ -97,6 +97,58 @@ static void silu_is_within_four_ulp(void **state) {
     assert_true(y[0] == 0 && y[1] == 400 && y[2] == 0 && y[3] < 0);
 }
 
+static double gelu(double g) { return g / (1 + exp(-2 * sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g))); }
+
+/* Near zero and above in ulp; below, where the exponent's own rounding is multiplied by its size, in the size of the
+ * exponent. */
+static void gelu_is_within_its_bounds(void **state) {
+    (void)state;
+    const gs_kernels *k = gs_kernels_get();
+    uint64_t seed = 4;
+    double worst[2] = {0};
+    for (int block = 0; block < 600; block++) {
+        float gate[BLOCK], up[BLOCK], y[BLOCK];
+        for (int i = 0; i < BLOCK; i++) {
+            gate[i] = gs_test_randf(&seed) * (block % 3 == 0 ? 1.0f : block % 3 == 1 ? 9.0f : 0x1p-20f);
+            up[i] = 1;
+        }
+        k->geglu_f32(BLOCK, gate, up, y);
+        for (int i = 0; i < BLOCK; i++) {
+            double g = (double)gate[i];
+            double error = g == 0 ? 0 : g < -1 ? fabs((double)y[i] - gelu(g)) : ulps(y[i], gelu(g));
+            if (error > worst[g < -1]) worst[g < -1] = error;
+        }
+    }
+    print_message("gelu: worst error %.3f ulp, below -1 %.3g\n", worst[0], worst[1]);
+    assert_true(worst[0] <= 4 && worst[1] <= 1e-7);
+    float gate[6] = {-200, 200, 0, 1e30f, -1e30f, NAN}, up[6] = {1, 2, 3, -2, 1, 1}, y[6];
+    k->geglu_f32(6, gate, up, y);
+    assert_true(y[0] == 0 && y[1] == 400 && y[2] == 0 && y[3] == -2e30f && y[4] == 0 && isnan(y[5]));
+}
+
+static void soft_caps_are_within_four_ulp(void **state) {
+    (void)state;
+    const gs_kernels *k = gs_kernels_get();
+    double worst = 0;
+    float x[BLOCK], y[BLOCK];
+    for (uint32_t u = 0x0d000000u; u < 0x42000000u;) { /* 4e-31 to 32 */
+        int n = 0;
+        for (; n < BLOCK && u < 0x42000000u; n++, u += 977) x[n] = from_bits(u);
+        for (int i = 1; i < n; i += 2) x[i] = -x[i];
+        k->softcap_f32(n, x, 1, y);
+        for (int i = 0; i < n; i++) {
+            double error = ulps(y[i], tanh((double)x[i]));
+            if (error > worst) worst = error;
+        }
+    }
+    print_message("tanh: worst error %.3f ulp\n", worst);
+    assert_true(worst <= 4);
+    const float ends[6] = {0, INFINITY, -INFINITY, NAN, 30, -1e30f};
+    k->softcap_f32(6, ends, 30, y);
+    assert_true(y[0] == 0 && y[1] == 30 && y[2] == -30 && isnan(y[3]) && y[5] == -30);
+    assert_true(ulps(y[4], 30 * tanh(1)) <= 5);
+}
+
 static void divergence_terms_match_double_precision(void **state) {
     (void)state;
     enum { N = 5000 };
@@ -131,6 +183,8 @@ int main(void) {
         cmocka_unit_test(exp_knows_its_ends),
         cmocka_unit_test(the_bf16_variant_rounds_the_same_values),
         cmocka_unit_test(silu_is_within_four_ulp),
+        cmocka_unit_test(gelu_is_within_its_bounds),
+        cmocka_unit_test(soft_caps_are_within_four_ulp),
         cmocka_unit_test(divergence_terms_match_double_precision),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

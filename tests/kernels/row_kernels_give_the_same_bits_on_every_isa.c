@@ -184,6 +184,24 @@ static void quantization_agrees(void **state) {
     for_each_level(quantizing);
 }
 
+/* (1 + 2^-12)^2 = 1 + 2^-11 + 2^-24 as a product, minus 1 + 2^-11: a fused multiply-add would keep the 2^-24. */
+static void products_are_rounded_before_they_are_added(void **state) {
+    (void)state;
+    enum { N = 19 };
+    const float edge = 1 + 0x1p-12f;
+    float x[N], t[N], y[N];
+    for (int i = 0; i < N; i++) {
+        x[i] = -1 - 0x1p-11f;
+        t[i] = edge;
+    }
+    for (int isa = 0; isa < GS_ISA_COUNT; isa++) {
+        const gs_kernels *k = gs_kernels_for((gs_isa)isa);
+        if (!k) continue;
+        k->add_scaled_f32(N, x, edge, t, y);
+        for (int i = 0; i < N; i++) assert_true(y[i] == 0);
+    }
+}
+
 /* 2^24 + 2^13 + 1 as a product, minus 2^24 + 2^13: a fused multiply-add would keep the 1. */
 static void products_are_rounded_before_offsets_are_added(void **state) {
     (void)state;
@@ -284,10 +302,13 @@ static void arithmetic(const gs_kernels *k, const gs_kernels *s, int64_t n, fill
     BOTH(add_f32, n, r.a.data, r.b.data, out);
     BOTH(scale_f32, n, r.a.data, 0.7f, out);
     BOTH(scale_channels, n, r.a.data, r.b.data, out);
+    BOTH(add_scaled_f32, n, r.a.data, -0.3f, r.b.data, out);
     BOTH(relu_f32, n, r.a.data, out);
     BOTH(rmsnorm_f32, n, r.a.data, r.b.data, 1e-5f, out);
     /* bounded by contract; in fact the same operations everywhere */
     BOTH(swiglu_f32, n, r.a.data, r.b.data, out);
+    BOTH(geglu_f32, n, r.a.data, r.b.data, out);
+    BOTH(softcap_f32, n, r.a.data, 1.7f, out);
     BOTH(exp_sum_f32, n, r.a.data, 3.0f, out);
 #undef BOTH
     row_free(&r);
@@ -362,6 +383,10 @@ static void operations_work_in_place(void **state) {
                  k->swiglu_f32(N, x, r.b.data, x));
         IN_PLACE(k->swiglu_f32(N, r.b.data, r.a.data, want),
                  k->swiglu_f32(N, r.b.data, x, x));
+        IN_PLACE(k->geglu_f32(N, r.a.data, r.b.data, want), k->geglu_f32(N, x, r.b.data, x));
+        IN_PLACE(k->geglu_f32(N, r.b.data, r.a.data, want), k->geglu_f32(N, r.b.data, x, x));
+        IN_PLACE(k->softcap_f32(N, r.a.data, 2, want), k->softcap_f32(N, x, 2, x));
+        IN_PLACE(k->add_scaled_f32(N, r.a.data, 2, r.b.data, want), k->add_scaled_f32(N, x, 2, r.b.data, x));
         IN_PLACE(k->rmsnorm_f32(N, r.a.data, r.b.data, 0.1f, want),
                  k->rmsnorm_f32(N, x, r.b.data, 0.1f, x));
         IN_PLACE(k->exp_sum_f32(N, r.a.data, 1, want), k->exp_sum_f32(N, x, 1, x));
@@ -402,6 +427,8 @@ static void the_scalar_kernels_do_what_the_header_says(void **state) {
     const float cosine = 0.5f, sine = 0.25f;
     k->rope_f32(1, &cosine, &sine, head);
     assert_true(head[0] == 3 * 0.5f - 4 * 0.25f && head[1] == 4 * 0.5f + 3 * 0.25f);
+    k->add_scaled_f32(2, v, -0.25f, w, y);
+    assert_true(y[0] == 2.75f && y[1] == 3.5f);
     const float signs[3] = {-2, -0.0f, NAN};
     k->relu_f32(3, signs, y);
     assert_true(y[0] == 0 && signbit(y[1]) && isnan(y[2]));
@@ -454,6 +481,7 @@ int main(void) {
         cmocka_unit_test(widening_keeps_to_the_row),
         cmocka_unit_test(quantization_agrees),
         cmocka_unit_test(products_are_rounded_before_offsets_are_added),
+        cmocka_unit_test(products_are_rounded_before_they_are_added),
         cmocka_unit_test(integer_sums_are_rescaled_alike),
         cmocka_unit_test(ranges_of_channels_agree),
         cmocka_unit_test(extremes_agree),

@@ -1,114 +1,99 @@
-/* Families against logits that an independent program computed (shared data), and what a row refuses. */
-#include "../support.h"
-#include "../tiny_model.h"
+/* Families against logits that independent programs computed (shared data): the same walk for all of them. */
+#include "logits.h"
 
-#include <base/mem.h>
-#include <gstick.h>
 #include <llm/model.h>
 
-#include <math.h>
+static const struct {
+    const char *folder;
+    double nll, tolerance;
+} families[] = {
+    {"llama2", 6.5599133, 1e-3},
+    {"llama2-bf16-sharded", 6.5321097, 1e-3},
+    {"llama3-rope", 6.4929578, 1e-3},
+    {"llama-linear-rope-bias", 6.5339943, 1e-3},
+    {"mistral-window", 6.4178569, 1e-3},
+    {"qwen2", 26.1995949, 1e-2}, /* logits of a spread of about 9 */
+    {"qwen3", 6.8971339, 1e-3},
+    {"phi3-fused", 6.4997929, 1e-3},
+    {"granite", 5.6081348, 1e-3},
+    {"olmo2-postnorm", 6.3437246, 1e-3},
+    {"gemma2", 27.7024377, 1e-2},
+    {"mixtral-moe", 6.7769515, 1e-3},
+    {"qwen3-moe", 6.3600476, 1e-3},
+    {"baichuan1-7b", 6.3740705, 1e-3},
+    {"baichuan2-7b", 6.0796203, 1e-3},
+    {"baichuan2-13b-alibi", 6.0498254, 1e-3},
+    {"baichuan2-7b-torch-bin-bf16", 6.0925576, 1e-3},
+};
 
-/* Largest |difference| from the folder's logits. */
-static double logits_error(const char *folder, const char *dump) {
-    char ids[1100], reference[1100];
+/* Largest |difference| from a file of logits. */
+static double error_against(const float *ours, size_t n, const char *path) {
+    char *theirs;
+    size_t m;
     gs_error err = {0};
-    gs_session *session;
-    gs_eval_result r;
-    char *ours, *theirs;
-    size_t n, m;
-    snprintf(ids, sizeof ids, "%s/ids.i32", folder);
-    snprintf(reference, sizeof reference, "%s/logits.f32", folder);
-    assert_ok(gs_session_create(NULL, &session, &err), &err);
-    gs_evaluate_options o = {.tokens = ids, .window = 96, .dtype = "f32", .dump_logits = dump, .bos = -1};
-    assert_ok(gs_evaluate(session, folder, &o, &r, &err), &err);
-    assert_ok(gs_file_read(dump, 1 << 24, &ours, &n, &err), &err);
-    assert_ok(gs_file_read(reference, 1 << 24, &theirs, &m, &err), &err);
-    assert_true(n == m && n == 96 * 256 * 4);
-    double worst = 0;
-    for (size_t i = 0; i < n / 4; i++) {
-        float a, b;
-        memcpy(&a, ours + 4 * i, 4);
-        memcpy(&b, theirs + 4 * i, 4);
-        double d = fabs((double)a - (double)b);
-        if (!(d <= worst)) worst = d;
-    }
-    gs_free(ours);
+    assert_ok(gs_file_read(path, 1 << 24, &theirs, &m, &err), &err);
+    assert_int_equal(m, n * sizeof *ours);
+    double worst = largest_difference(ours, (const float *)(const void *)theirs, n);
     gs_free(theirs);
-    gs_session_destroy(session);
     return worst;
 }
 
-static void expect_logits(const char *relative, double tolerance) {
-    char dump[1100], folder[1024], *root = gs_test_tmpdir();
-    snprintf(folder, sizeof folder, "%s", gs_test_data(relative));
-    snprintf(dump, sizeof dump, "%s/logits", root);
-    double worst = logits_error(folder, dump);
-    print_message("%s: largest difference %.3g\n", relative, worst);
-    assert_true(worst <= tolerance);
-    gs_test_rmdir(root);
-}
-
-static void qwen2_gives_the_reference_logits(void **state) {
+static void logits_are_those_of_the_reference(void **state) {
     (void)state;
-    gs_need_data(data, "reference/families/qwen2/logits.f32");
-    (void)data;
-    expect_logits("reference/families/qwen2", 1e-2); /* its logits spread by about 9 */
-}
-
-static void llama2_gives_the_reference_logits(void **state) {
-    (void)state;
-    gs_need_data(data, "reference/families/llama2/logits.f32");
-    (void)data;
-    expect_logits("reference/families/llama2", 1e-3);
-}
-
-static gs_model_config config_of(const char *more) {
-    char text[700];
-    cJSON *json;
-    gs_error err = {0};
-    gs_model_config c;
-    snprintf(text, sizeof text, "{\"model_type\": \"qwen2\", \"vocab_size\": 96, \"hidden_size\": 32, \"intermediate_size\": 48, "
-             "\"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"num_key_value_heads\": 2%s}", more);
-    assert_ok(gs_json_parse(text, strlen(text), &json, &err), &err);
-    assert_ok(gs_model_config_from_json(json, &c, &err), &err);
-    return c;
-}
-
-static void windows_that_are_on_are_refused(void **state) {
-    (void)state;
-    static const struct {
-        const char *more, *word;
-    } cases[] = {
-        {", \"use_sliding_window\": true, \"sliding_window\": 64", "use_sliding_window"},
-        {", \"layer_types\": [\"full_attention\", \"sliding_attention\"]", "sliding_attention"},
-        {", \"hidden_act\": \"gelu\"", "gelu"},
-        {", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4}", "yarn"},
-    };
-    const gs_network_helper *h;
-    gs_error err = {0};
-    for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
-        gs_model_config c = config_of(cases[i].more);
-        assert_fails(gs_network_helper_find(&c, &h, &err), GS_E_UNSUPPORTED, &err);
-        if (!strstr(err.text, cases[i].word)) fail_msg("'%s' lacks '%s'", err.text, cases[i].word);
-        gs_model_config_clear(&c);
+    gs_need_data(first, "reference/families/llama2/logits.f32");
+    (void)first;
+    for (size_t i = 0; i < GS_COUNTOF(families); i++) {
+        char folder[1024], ids[1100], reference[1100], relative[100];
+        size_t n;
+        double nll;
+        snprintf(relative, sizeof relative, "reference/families/%s", families[i].folder);
+        snprintf(folder, sizeof folder, "%s", gs_test_data(relative));
+        snprintf(ids, sizeof ids, "%s/ids.i32", folder);
+        snprintf(reference, sizeof reference, "%s/logits.f32", folder);
+        float *ours = logits_of(folder, ids, 96, NULL, &n, &nll);
+        double worst = error_against(ours, n, reference);
+        print_message("%-28s largest difference %.2g, nll %.7f (%+.1g)\n", families[i].folder, worst, nll, nll - families[i].nll);
+        assert_true(worst <= families[i].tolerance);
+        assert_true(fabs(nll - families[i].nll) <= 1e-4);
+        free(ours);
     }
-    gs_model_config c = config_of(", \"use_sliding_window\": false, \"sliding_window\": 64, \"layer_types\": [\"full_attention\"]");
-    assert_ok(gs_network_helper_find(&c, &h, &err), &err);
-    assert_string_equal(h->family, "qwen2");
-    gs_model_config_clear(&c);
+}
+
+/* One function under the names and in the layout of another family. */
+static void a_packed_layout_gives_the_same_logits(void **state) {
+    (void)state;
+    gs_need_data(packed, "data/lm/stories260K-baichuan-layout/config.json");
+    gs_need_data(reference, "data/lm/golden/stories260K_logits_512x512.f32");
+    gs_need_data(ids, "data/lm/golden/stories260K_tokens512.i32");
+    char dir[1024];
+    size_t n;
+    double nll;
+    snprintf(dir, sizeof dir, "%.*s", (int)(strlen(packed) - strlen("/config.json")), packed);
+    float *ours = logits_of(dir, ids, 512, NULL, &n, &nll);
+    assert_true(error_against(ours, n, reference) <= 1e-3);
+    assert_true(fabs(nll - 1.3507171) <= 1e-4);
+    free(ours);
+}
+
+static void same_node(const gs_node *x, const gs_node *y) {
+    assert_string_equal(x->name, y->name);
+    assert_int_equal(x->op, y->op);
+    assert_memory_equal(&x->output->dims, &y->output->dims, sizeof x->output->dims);
+    for (int r = 0; r < GS_ROLE_COUNT; r++) {
+        assert_int_equal(!x->param[r], !y->param[r]);
+        if (!x->param[r]) continue;
+        assert_string_equal(x->param[r]->name, y->param[r]->name);
+        assert_int_equal(gs_param_count(x->param[r]), gs_param_count(y->param[r]));
+        assert_true(y->param[r]->dtype == GS_F32 && !y->param[r]->data && !y->param[r]->source);
+    }
 }
 
 /* The same nodes, edges and params as of a checkpoint, without one. */
-static void a_blueprint_is_the_network_without_its_bytes(void **state) {
-    (void)state;
+static void expect_blueprint(const char *dir) {
     gs_error err = {0};
-    char *dir = gs_test_tmpdir();
     gs_checkpoint *checkpoint;
     gs_model *m;
     int segments;
-    tiny_shape shape = tiny_default;
-    shape.tied = true;
-    tiny_model(dir, &shape, 1);
     assert_ok(gs_checkpoint_open(dir, NULL, &checkpoint, &err), &err);
     assert_ok(gs_model_take(checkpoint, NULL, NULL, &m, &err), &err);
     for (int i = 0; i < gs_model_segments(m); i++) {
@@ -117,53 +102,42 @@ static void a_blueprint_is_the_network_without_its_bytes(void **state) {
         assert_ok(gs_model_blueprint(gs_model_settings(m), i, &plan, &segments, &err), &err);
         assert_int_equal(segments, gs_model_segments(m));
         assert_int_equal(gs_net_node_count(plan), gs_net_node_count(net));
-        for (int k = 0; k < gs_net_node_count(net); k++) {
-            const gs_node *x = gs_net_node(net, k), *y = gs_net_node(plan, k);
-            assert_string_equal(x->name, y->name);
-            assert_memory_equal(&x->output->dims, &y->output->dims, sizeof x->output->dims);
-            for (int r = 0; r < GS_ROLE_COUNT; r++) {
-                assert_int_equal(!x->param[r], !y->param[r]);
-                if (!x->param[r]) continue;
-                assert_string_equal(x->param[r]->name, y->param[r]->name);
-                assert_int_equal(gs_param_count(x->param[r]), gs_param_count(y->param[r]));
-                assert_true(y->param[r]->dtype == GS_F32 && !y->param[r]->data && !y->param[r]->source);
-            }
-        }
+        for (int k = 0; k < gs_net_node_count(net); k++) same_node(gs_net_node(net, k), gs_net_node(plan, k));
         gs_net_destroy(net);
         gs_net_destroy(plan);
     }
     gs_net *none = NULL;
-    assert_fails(gs_model_blueprint(gs_model_settings(m), 5, &none, NULL, &err), GS_E_INVALID, &err);
+    assert_fails(gs_model_blueprint(gs_model_settings(m), segments, &none, NULL, &err), GS_E_INVALID, &err);
     assert_fails(gs_model_blueprint(gs_model_settings(m), -1, &none, NULL, &err), GS_E_INVALID, &err);
     gs_model_close(m);
+}
+
+static void a_blueprint_is_the_network_without_its_bytes(void **state) {
+    (void)state;
+    char *dir = gs_test_tmpdir();
+    tiny_shape shape = tiny_default;
+    shape.tied = true;
+    tiny_model(dir, &shape, 1);
+    expect_blueprint(dir);
     gs_test_rmdir(dir);
 }
 
-static void biases_are_on_q_k_and_v_alone(void **state) {
+static void every_family_has_a_blueprint(void **state) {
     (void)state;
-    gs_error err = {0};
-    gs_net *net;
-    gs_model_config c = config_of("");
-    assert_ok(gs_model_blueprint(&c, 1, &net, NULL, &err), &err);
-    int biases = 0;
-    for (int k = 0; k < gs_net_node_count(net); k++) {
-        const gs_node *node = gs_net_node(net, k);
-        if (!node->param[GS_ROLE_BIAS]) continue;
-        biases++;
-        assert_true(strstr(node->name, "q_proj") || strstr(node->name, "k_proj") || strstr(node->name, "v_proj"));
+    for (size_t i = 0; i < GS_COUNTOF(families); i++) {
+        char relative[100];
+        snprintf(relative, sizeof relative, "reference/families/%s", families[i].folder);
+        gs_need_data(folder, relative);
+        expect_blueprint(folder);
     }
-    assert_int_equal(biases, 3);
-    gs_net_destroy(net);
-    gs_model_config_clear(&c);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(qwen2_gives_the_reference_logits),
-        cmocka_unit_test(llama2_gives_the_reference_logits),
-        cmocka_unit_test(windows_that_are_on_are_refused),
+        cmocka_unit_test(logits_are_those_of_the_reference),
+        cmocka_unit_test(a_packed_layout_gives_the_same_logits),
         cmocka_unit_test(a_blueprint_is_the_network_without_its_bytes),
-        cmocka_unit_test(biases_are_on_q_k_and_v_alone),
+        cmocka_unit_test(every_family_has_a_blueprint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

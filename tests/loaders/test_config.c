@@ -139,13 +139,89 @@ static void rope_scaling_is_read_in_each_form(void **state) {
     assert_true(c.rope_scaling.factor == 2);
     gs_model_config_clear(&c);
     /* what we do not know is passed on by name, for the model's helper to refuse */
-    c = good("{" SIZES ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2}}");
+    c = good("{" SIZES ",\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":2}}");
     assert_int_equal(c.rope_scaling.kind, GS_ROPE_SCALING_OTHER);
-    assert_string_equal(c.rope_scaling.name, "yarn");
+    assert_string_equal(c.rope_scaling.name, "longrope");
     gs_model_config_clear(&c);
-    c = good("{" SIZES ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e6},"
-             "\"sliding_attention\":{\"rope_theta\":1e4}}}");
-    assert_int_equal(c.rope_scaling.kind, GS_ROPE_SCALING_OTHER);
+}
+
+static void yarn_and_dynamic_have_their_defaults(void **state) {
+    (void)state;
+    gs_model_config c = good("{" SIZES ",\"max_position_embeddings\":4096,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}");
+    assert_int_equal(c.rope_scaling.kind, GS_ROPE_SCALING_DYNAMIC);
+    assert_true(c.rope_scaling.factor == 2 && c.rope_scaling.original_max_positions == 4096);
+    gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"max_position_embeddings\":4096,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,"
+             "\"original_max_position_embeddings\":1024}}");
+    assert_int_equal(c.rope_scaling.kind, GS_ROPE_SCALING_YARN);
+    assert_true(c.rope_scaling.beta_fast == 32 && c.rope_scaling.beta_slow == 1);
+    assert_int_equal(c.rope_scaling.original_max_positions, 1024);
+    double by_hand = c.rope_scaling.attention_factor - 1.1386294361119891; /* 0.1 ln 4 + 1 */
+    assert_true(by_hand * by_hand < 1e-24);
+    gs_model_config_clear(&c);
+    /* the factor may follow from the positions; two scales cancel; an explicit one wins */
+    c = good("{" SIZES ",\"max_position_embeddings\":4096,\"rope_scaling\":{\"rope_type\":\"yarn\",\"mscale\":0.7,"
+             "\"mscale_all_dim\":0.7,\"original_max_position_embeddings\":512,\"beta_fast\":16,\"beta_slow\":2}}");
+    assert_true(c.rope_scaling.factor == 8 && c.rope_scaling.attention_factor == 1);
+    assert_true(c.rope_scaling.beta_fast == 16 && c.rope_scaling.beta_slow == 2);
+    gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"attention_factor\":1.5}}");
+    assert_true(c.rope_scaling.attention_factor == 1.5);
+    assert_int_equal(c.rope_scaling.original_max_positions, 2048);
+    gs_model_config_clear(&c);
+}
+
+static void kinds_of_layers_may_rotate_differently(void **state) {
+    (void)state;
+    gs_model_config c = good("{" SIZES ",\"rope_theta\":5,\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e6,"
+                             "\"rope_type\":\"linear\",\"factor\":8},\"sliding_attention\":{\"rope_theta\":2e4}}}");
+    assert_true(c.rope_theta == 1e6 && c.sliding_rope_theta == 2e4);
+    assert_int_equal(c.rope_scaling.kind, GS_ROPE_SCALING_LINEAR);
+    assert_int_equal(c.sliding_rope_scaling.kind, GS_ROPE_SCALING_NONE);
+    gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"rope_theta\":1e6,\"rope_local_base_freq\":2e4,\"rope_scaling\":{\"type\":\"linear\",\"factor\":8}}");
+    assert_true(c.rope_theta == 1e6 && c.sliding_rope_theta == 2e4);
+    assert_int_equal(c.sliding_rope_scaling.kind, GS_ROPE_SCALING_NONE);
+    gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"rope_parameters\":{\"rope_theta\":7,\"rope_type\":\"linear\",\"factor\":8}}");
+    assert_true(c.sliding_rope_theta == 7 && c.sliding_rope_scaling.factor == 8);
+    gs_model_config_clear(&c);
+    refused_with(GS_E_UNSUPPORTED, "{" SIZES ",\"rope_parameters\":{\"chunked_attention\":{\"rope_theta\":1}}}", "chunked_attention");
+    refused_with(GS_E_UNSUPPORTED, "{" SIZES ",\"rope_parameters\":{\"full_attention\":{},\"factor\":2}}", "\"factor\" beside");
+    refused("{" SIZES ",\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":-1}}}", "rope_parameters: \"rope_theta\" is -1");
+}
+
+static void a_part_of_a_head_may_be_rotated(void **state) {
+    (void)state;
+    gs_model_config c = good("{" SIZES "}");
+    assert_int_equal(c.rotary_dim, 8);
+    assert_int_equal(c.window, 0);
+    gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"partial_rotary_factor\":0.5,\"sliding_window\":99}");
+    assert_int_equal(c.rotary_dim, 4);
+    assert_int_equal(c.window, 99);
+    gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"rope_parameters\":{\"partial_rotary_factor\":0.25,\"rope_theta\":3},\"sliding_window\":null}");
+    assert_int_equal(c.rotary_dim, 2);
+    gs_model_config_clear(&c);
+    refused("{" SIZES ",\"partial_rotary_factor\":0.2}", "leaves 1 elements of heads of 8");
+    refused("{" SIZES ",\"partial_rotary_factor\":1.5}", "\"partial_rotary_factor\" is 1.5");
+    refused("{" SIZES ",\"sliding_window\":0}", "\"sliding_window\" is 0");
+}
+
+static void numbers_of_families_are_asked_for_by_key(void **state) {
+    (void)state;
+    gs_error err = {0};
+    double x = 5;
+    gs_model_config c = good("{" SIZES ",\"a\":0.25,\"b\":null,\"c\":0,\"d\":\"1\",\"e\":1e13}");
+    assert_ok(gs_model_config_positive(&c, "b", &x, &err), &err);
+    assert_ok(gs_model_config_positive(&c, "absent", &x, &err), &err);
+    assert_true(x == 5);
+    assert_ok(gs_model_config_positive(&c, "a", &x, &err), &err);
+    assert_true(x == 0.25);
+    assert_fails(gs_model_config_positive(&c, "c", &x, &err), GS_E_FORMAT, &err);
+    assert_fails(gs_model_config_positive(&c, "d", &x, &err), GS_E_FORMAT, &err);
+    assert_fails(gs_model_config_positive(&c, "e", &x, &err), GS_E_FORMAT, &err);
     gs_model_config_clear(&c);
 }
 
@@ -166,6 +242,11 @@ static void bad_rope_scaling_is_refused(void **state) {
     refused("{" SIZES ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"
             "\"high_freq_factor\":4,\"original_max_position_embeddings\":0}}",
             "\"original_max_position_embeddings\" is 0");
+    refused("{" SIZES ",\"rope_scaling\":{\"type\":\"dynamic\"}}", "rope_scaling: \"factor\" is missing");
+    refused("{" SIZES ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"beta_fast\":1}}", "beta_slow (1) is not below beta_fast (1)");
+    refused("{" SIZES ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":0}}",
+            "\"original_max_position_embeddings\" is 0");
+    refused_with(GS_E_UNSUPPORTED, "{" SIZES ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"truncate\":false}}", "truncate");
     refused("{" SIZES ",\"rope_theta\":0}", "\"rope_theta\" is 0");
     refused("{" SIZES ",\"rope_theta\":\"1e4\"}", "\"rope_theta\" is not a number");
 }
@@ -316,6 +397,10 @@ int main(void) {
         cmocka_unit_test(everything_that_is_said_is_read),
         cmocka_unit_test(both_spellings_are_understood),
         cmocka_unit_test(rope_scaling_is_read_in_each_form),
+        cmocka_unit_test(yarn_and_dynamic_have_their_defaults),
+        cmocka_unit_test(kinds_of_layers_may_rotate_differently),
+        cmocka_unit_test(a_part_of_a_head_may_be_rotated),
+        cmocka_unit_test(numbers_of_families_are_asked_for_by_key),
         cmocka_unit_test(bad_rope_scaling_is_refused),
         cmocka_unit_test(missing_sizes_are_named),
         cmocka_unit_test(sizes_out_of_range_are_refused),

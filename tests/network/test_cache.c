@@ -267,6 +267,13 @@ static void names_stay_unique_and_wrong_places_are_refused(void **state) {
     assert_fails(gs_cache_insert(net, attention, 1, NULL, &cache, &err), GS_E_INVALID, &err);
     gs_node *other = gs_new_node(net, GS_OP_ATTENTION, "z", NULL, x, y, sum->output);
     assert_null(gs_cache_linear(other, 1)); /* an input of the net */
+    gs_attr part = {0};
+    part.slice.width = HIDDEN;
+    part.slice.count = 1;
+    gs_node *slice = gs_new_node(net, GS_OP_SLICE, "part", &part, from->output, NULL, NULL);
+    gs_node *fused = gs_new_node(net, GS_OP_ATTENTION, "f", NULL, x, slice->output, from->output);
+    assert_null(gs_cache_linear(fused, 1)); /* part of a linear's output */
+    assert_ptr_equal(gs_cache_linear(fused, 2), from);
     for (int64_t n = 0;; n++) {
         gs_mem_fail_after(n);
         gs_status status = gs_cache_insert(net, other, 1, NULL, &cache, &err);

@@ -164,6 +164,16 @@ static void heads_must_fit_their_inputs(void **state) {
     assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
     node->attr.attention.heads = INT64_MAX;
     assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
+    node->attr = attr;
+    node->attr.attention.softcap = -1;
+    assert_fails(gs_net_infer(net, &err), GS_E_INVALID, &err);
+    assert_string_equal(err.text, "attention: attention with a soft cap of -1");
+    node->attr.attention.softcap = 50;
+    node->attr.attention.alibi = true;
+    assert_ok(gs_net_infer(net, &err), &err);
+    char *dump = gs_net_text(net);
+    assert_non_null(strstr(dump, " softcap 50 alibi ->"));
+    free(dump);
     gs_net_destroy(net);
 
     gs_attr equal = {.attention = {.heads = 6, .kv_heads = 6, .head_dim = 4, .scale = 0.5f}};

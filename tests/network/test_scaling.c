@@ -183,6 +183,135 @@ static void a_value_without_channels_is_an_error(void **state) {
     gs_net_destroy(net);
 }
 
+/* ---- fused projections ---- */
+
+enum { KV = 3, GROUP = HEADS / KV, QKV = (HEADS + 2 * KV) * HEAD };
+
+static gs_node *slice(gs_net *net, const char *name, gs_node *from, int64_t start, int64_t width, int64_t stride, int64_t count) {
+    gs_attr attr = {0};
+    attr.slice.start = start;
+    attr.slice.width = width;
+    attr.slice.stride = stride;
+    attr.slice.count = count;
+    return gs_new_node(net, GS_OP_SLICE, name, &attr, from->output, NULL, NULL);
+}
+
+/* x -> qkv -> attention -> o, and gate_up -> a gated unit whose up is scaled -> down; not finished. by_group: a group's
+ * query heads, its key and its value stand together. */
+static block make_fused(bool by_group, gs_op glu) {
+    uint64_t seed = 17;
+    block b = {.net = gs_new_net("fused")};
+    gs_attr attention = {.attention = {.heads = HEADS, .kv_heads = KV, .head_dim = HEAD, .scale = 0.5f}}, scale = {0};
+    scale.scale.factor = -0.5f;
+    b.x = gs_new_input(b.net, "x", HIDDEN, 0, 0);
+    gs_node *qkv = linear(b.net, "qkv", b.x, QKV, HIDDEN, &seed);
+    int64_t stride = (GROUP + 2) * HEAD;
+    b.q = by_group ? slice(b.net, "q", qkv, 0, GROUP * HEAD, stride, KV) : slice(b.net, "q", qkv, 0, HEADS * HEAD, 0, 1);
+    b.k = by_group ? slice(b.net, "k", qkv, GROUP * HEAD, HEAD, stride, KV) : slice(b.net, "k", qkv, HEADS * HEAD, KV * HEAD, 0, 1);
+    b.v = by_group ? slice(b.net, "v", qkv, (GROUP + 1) * HEAD, HEAD, stride, KV)
+                   : slice(b.net, "v", qkv, (HEADS + KV) * HEAD, KV * HEAD, 0, 1);
+    b.attention = gs_new_node(b.net, GS_OP_ATTENTION, "attention", &attention, b.q->output, b.k->output, b.v->output);
+    b.o = linear(b.net, "o", b.attention->output, HIDDEN, HEADS * HEAD, &seed);
+    gs_node *gate_up = linear(b.net, "gate_up", b.o->output, 2 * INNER, HIDDEN, &seed);
+    b.gate = slice(b.net, "gate", gate_up, 0, INNER, 0, 1);
+    b.up = slice(b.net, "up", gate_up, INNER, INNER, 0, 1);
+    gs_node *scaled = gs_new_node(b.net, GS_OP_SCALE, "scaled", &scale, b.up->output, NULL, NULL);
+    b.swiglu = gs_new_node(b.net, glu, "glu", NULL, b.gate->output, scaled->output, NULL);
+    b.down = linear(b.net, "down", b.swiglu->output, HIDDEN, INNER, &seed);
+    return b;
+}
+
+static void slices_carry_factors_to_their_own_channels(void **state) {
+    (void)state;
+    for (int by_group = 0; by_group < 2; by_group++) {
+        block b = make_fused(by_group, GS_OP_GEGLU);
+        gs_finish_net(b.net, b.down->output);
+        gs_scale_site site = find(b.net, b.attention->output, gs_net_find(b.net, "qkv"));
+        assert_int_equal(site.width, HEADS * HEAD);
+        assert_int_equal(site.channels, KV * HEAD);
+        for (int64_t h = 0; h < HEADS; h++)
+            for (int64_t d = 0; d < HEAD; d++) {
+                int64_t kv = h / GROUP, row = by_group ? kv * (GROUP + 2) * HEAD + (GROUP + 1) * HEAD : (HEADS + KV + kv) * HEAD;
+                assert_int_equal(site.map[h * HEAD + d], kv * HEAD + d);
+                assert_int_equal(gs_scale_site_row(&site, h * HEAD + d), row + d);
+            }
+        gs_scale_site_clear(&site);
+        site = find(b.net, b.swiglu->output, gs_net_find(b.net, "gate_up"));
+        assert_int_equal(site.channels, INNER);
+        for (int64_t j = 0; j < INNER; j++) assert_int_equal(gs_scale_site_row(&site, j), INNER + j);
+        float factor[INNER], *all;
+        gs_error err = {0};
+        for (int j = 0; j < INNER; j++) factor[j] = (float)(j + 2);
+        assert_ok(gs_scale_site_expand(&site, factor, &all, &err), &err);
+        for (int j = 0; j < 2 * INNER; j++) assert_true(all[j] == (j < INNER ? 1 : (float)(j - INNER + 2)));
+        gs_free(all);
+        gs_scale_site_clear(&site);
+        gs_net_destroy(b.net);
+    }
+}
+
+static void channels_that_others_read_too_block(void **state) {
+    (void)state;
+    gs_error err = {0};
+    static const struct { int64_t start, width, stride, count; bool free; } other[] = {
+        {0, (HEADS + KV) * HEAD, 0, 1, true},  {QKV - 1, 1, 0, 1, false},     {(HEADS + KV) * HEAD - 1, 2, 0, 1, false},
+        {0, 1, QKV / 3, 3, true},              {3, 1, (QKV - 4) / 2, 3, false}, {0, QKV, 0, 1, false}};
+    for (size_t i = 0; i < GS_COUNTOF(other); i++) {
+        block b = make_fused(false, GS_OP_SWIGLU);
+        gs_node *s = slice(b.net, "other", gs_net_find(b.net, "qkv"), other[i].start, other[i].width, other[i].stride, other[i].count);
+        assert_ok(gs_net_output(b.net, s->output, &err), &err);
+        gs_finish_net(b.net, b.down->output);
+        if (other[i].free) {
+            gs_scale_site site = find(b.net, b.attention->output, gs_net_find(b.net, "qkv"));
+            gs_scale_site_clear(&site);
+        } else assert_blocked(b.net, b.attention->output, "qkv has other readers");
+        gs_net_destroy(b.net);
+    }
+    for (int i = 0; i < 2; i++) { /* a reader that is no slice, the world outside */
+        block b = make_fused(false, GS_OP_SWIGLU);
+        gs_node *qkv = gs_net_find(b.net, "qkv");
+        gs_edge *out = i ? qkv->output : gs_new_node(b.net, GS_OP_RELU, "r", NULL, qkv->output, NULL, NULL)->output;
+        assert_ok(gs_net_output(b.net, out, &err), &err);
+        gs_finish_net(b.net, b.down->output);
+        assert_blocked(b.net, b.attention->output, "qkv has other readers");
+        gs_net_destroy(b.net);
+    }
+}
+
+static void soft_caps_block(void **state) {
+    (void)state;
+    uint64_t seed = 5;
+    gs_attr attr = {0};
+    attr.softcap.cap = 3;
+    gs_net *net = gs_new_net("n");
+    gs_node *a = linear(net, "a", gs_new_input(net, "x", HIDDEN, 0, 0), INNER, HIDDEN, &seed);
+    gs_node *s = gs_new_node(net, GS_OP_SOFTCAP, "s", &attr, a->output, NULL, NULL);
+    gs_finish_net(net, s->output);
+    assert_blocked(net, s->output, "the output of softcap cannot be rescaled");
+    gs_net_destroy(net);
+}
+
+static void running_out_of_memory_is_an_error(void **state) {
+    (void)state;
+    block b = make_fused(true, GS_OP_GEGLU);
+    gs_finish_net(b.net, b.down->output);
+    for (int64_t n = 0;; n++) {
+        gs_error err = {0};
+        gs_scale_site site;
+        char reason[96];
+        gs_mem_fail_after(n);
+        gs_status status = gs_scale_site_find(b.net, b.attention->output, &site, reason, &err);
+        gs_mem_fail_after(-1);
+        gs_scale_site_clear(&site);
+        if (status == GS_OK) {
+            assert_true(n == 3);
+            break;
+        }
+        assert_int_equal(status, GS_E_NOMEM);
+    }
+    gs_net_destroy(b.net);
+}
+
 /* ---- the function of the net stays ---- */
 
 static void run(gs_net *net, const float *x, float *y) {
@@ -222,6 +351,25 @@ static void a_blocks_function_does_not_change(void **state) {
         move_factors(b.net, b.norm2->output, b.norm2, &seed);
         move_factors(b.net, b.swiglu->output, b.up, &seed);
         move_factors(b.net, b.swiglu->output, b.up, &seed); /* factors multiply */
+        run(b.net, x, after);
+        gs_assert_close(ROWS * HIDDEN, after, before, 1e-5);
+        assert_memory_not_equal(after, before, sizeof after);
+        free(x);
+        gs_net_destroy(b.net);
+    }
+}
+
+static void a_fused_blocks_function_does_not_change(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        uint64_t seed = 40;
+        block b = make_fused(kind & 1, kind & 2 ? GS_OP_GEGLU : GS_OP_SWIGLU);
+        float *x = gs_random_values(ROWS * HIDDEN, &seed), before[ROWS * HIDDEN], after[ROWS * HIDDEN];
+        gs_finish_net(b.net, b.down->output);
+        run(b.net, x, before);
+        move_factors(b.net, b.attention->output, gs_net_find(b.net, "qkv"), &seed);
+        move_factors(b.net, b.swiglu->output, gs_net_find(b.net, "gate_up"), &seed);
+        move_factors(b.net, b.swiglu->output, gs_net_find(b.net, "gate_up"), &seed);
         run(b.net, x, after);
         gs_assert_close(ROWS * HIDDEN, after, before, 1e-5);
         assert_memory_not_equal(after, before, sizeof after);
@@ -300,7 +448,12 @@ int main(void) {
         cmocka_unit_test(what_is_not_linear_in_its_channels_blocks),
         cmocka_unit_test(a_value_on_the_way_with_other_readers_blocks),
         cmocka_unit_test(a_value_without_channels_is_an_error),
+        cmocka_unit_test(slices_carry_factors_to_their_own_channels),
+        cmocka_unit_test(channels_that_others_read_too_block),
+        cmocka_unit_test(soft_caps_block),
+        cmocka_unit_test(running_out_of_memory_is_an_error),
         cmocka_unit_test(a_blocks_function_does_not_change),
+        cmocka_unit_test(a_fused_blocks_function_does_not_change),
         cmocka_unit_test(a_relu_chains_function_does_not_change),
         cmocka_unit_test(bad_factors_change_nothing),
         cmocka_unit_test(a_scaled_node_must_be_prepared_again),

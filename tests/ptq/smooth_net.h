@@ -38,6 +38,7 @@ static inline float *smooth_input(void) {
 typedef struct smooth_source {
     int64_t sample_rows, asked;
     bool missing, narrow;
+    const char *unseen; /* an edge that has seen no rows */
 } smooth_source;
 
 static inline gs_status smooth_observe(void *ctx, const char *edge, gs_observer *out, gs_error *err) {
@@ -45,6 +46,8 @@ static inline gs_status smooth_observe(void *ctx, const char *edge, gs_observer 
     s->asked++;
     if (s->missing) return GS_FAIL(err, GS_E_FORMAT, "nothing is known of '%s'", edge);
     if (s->narrow) return gs_observer_init(out, edge, NET_IN - 1, 0, err);
+    if (s->unseen && strcmp(s->unseen, edge) == 0)
+        return gs_observer_init(out, edge, strcmp(edge, "norm") == 0 ? NET_IN : NET_MIDDLE, 0, err);
     gs_net *net = smooth_net();
     float *x = smooth_input();
     gs_observe(net, edge, NET_ROWS, x, s->sample_rows, out);

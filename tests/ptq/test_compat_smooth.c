@@ -148,6 +148,69 @@ static void rows_are_scaled_as_the_tool_does(void **state) {
     assert_int_equal(rows, 2 * NET_MIDDLE);
 }
 
+/* ---- gate and up as one linear ---- */
+
+static gs_edge *half(gs_net *net, const char *name, gs_node *from, int64_t start) {
+    gs_attr attr = {0};
+    attr.slice.start = start;
+    attr.slice.width = NET_MIDDLE;
+    attr.slice.count = 1;
+    return gs_new_node(net, GS_OP_SLICE, name, &attr, from->output, NULL, NULL)->output;
+}
+
+/* smooth_net with the weights of gate and up one below the other. */
+static gs_net *fused_net(void) {
+    uint64_t seed = 1;
+    gs_net *net = gs_new_net("fused"), *plain = smooth_net();
+    gs_attr attr = {.eps = 1e-5f};
+    gs_node *norm = gs_new_node(net, GS_OP_RMSNORM, "norm", &attr, gs_new_input(net, "x", NET_IN, 0, 0), NULL, NULL);
+    float *w = gs_new_param(net, norm, GS_ROLE_WEIGHT, 1, NET_IN, 0, 0, 0, 1, 0, &seed);
+    memcpy(w, gs_values(plain, "norm"), NET_IN * sizeof *w);
+    gs_node *both = gs_new_linear(net, "mlp.gate_up", norm->output, 2 * NET_MIDDLE, NET_IN, &seed);
+    memcpy(gs_values(net, "mlp.gate_up"), gs_values(plain, "mlp.gate"), NET_MIDDLE * NET_IN * sizeof *w);
+    memcpy(gs_values(net, "mlp.gate_up") + NET_MIDDLE * NET_IN, gs_values(plain, "mlp.up"), NET_MIDDLE * NET_IN * sizeof *w);
+    gs_edge *gate = half(net, "gate", both, 0), *up = half(net, "up", both, NET_MIDDLE);
+    gs_node *act = gs_new_node(net, GS_OP_SWIGLU, "act", NULL, gate, up, NULL);
+    gs_node *down = gs_new_linear(net, "mlp.down", act->output, NET_OUT, NET_MIDDLE, &seed);
+    memcpy(gs_values(net, "mlp.down"), gs_values(plain, "mlp.down"), NET_OUT * NET_MIDDLE * sizeof *w);
+    gs_finish_net(net, down->output);
+    gs_net_destroy(plain);
+    return net;
+}
+
+/* As separate linears, but where V0 divides: it multiplies rows of a part by the inverse. */
+static void a_fused_linear_has_the_codes_of_its_parts(void **state) {
+    (void)state;
+    static const gs_compat all[] = {GS_COMPAT_NONE, GS_COMPAT_MSMODELSLIM_V1, GS_COMPAT_GOLDENSTICK, GS_COMPAT_MSMODELSLIM_V0};
+    for (size_t t = 0; t < GS_COUNTOF(all); t++) {
+        gs_error err = {0};
+        gs_context cx = {0};
+        smooth_run r = settings(all[t], GS_F16), s = r;
+        gs_net *plain = smooth_quantize(&r, 1), *net = fused_net();
+        assert_ok(smooth_decide(&s, net, &err), &err);
+        assert_ok(gs_comp_algo_settle(s.algo, &cx, &err), &err);
+        for (int i = 0; i < gs_net_node_count(net); i++) /* what was lent is given back */
+            for (int role = 0; role < GS_ROLE_COUNT; role++)
+                if (gs_net_node(net, i)->param[role]) assert_null(gs_net_node(net, i)->param[role]->row_factor);
+        assert_ok(gs_comp_algo_apply(s.algo, net, &err), &err);
+        assert_ok(gs_comp_algo_convert(s.algo, &cx, net, &err), &err);
+        const int8_t *gate = gs_net_find(plain, "mlp.gate")->param[GS_ROLE_WEIGHT]->data;
+        const int8_t *up = gs_net_find(plain, "mlp.up")->param[GS_ROLE_WEIGHT]->data;
+        const int8_t *both = gs_net_find(net, "mlp.gate_up")->param[GS_ROLE_WEIGHT]->data;
+        const int8_t *down[2] = {gs_net_find(plain, "mlp.down")->param[GS_ROLE_WEIGHT]->data,
+                                 gs_net_find(net, "mlp.down")->param[GS_ROLE_WEIGHT]->data};
+        enum { PART = NET_MIDDLE * NET_IN };
+        assert_memory_equal(both, gate, PART);
+        for (int i = 0; i < PART; i++) {
+            int apart = abs(both[PART + i] - up[i]);
+            assert_true(apart <= (all[t] == GS_COMPAT_MSMODELSLIM_V0));
+        }
+        assert_memory_equal(down[0], down[1], NET_OUT * NET_MIDDLE);
+        smooth_end(&r, plain);
+        smooth_end(&s, net);
+    }
+}
+
 static void what_the_tools_do_not_do_is_refused(void **state) {
     (void)state;
     for (int i = 0; i < 4; i++) {
@@ -207,6 +270,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(factors_cancel_whichever_tool_applies_them),
         cmocka_unit_test(rows_are_scaled_as_the_tool_does),
+        cmocka_unit_test(a_fused_linear_has_the_codes_of_its_parts),
         cmocka_unit_test(what_the_tools_do_not_do_is_refused),
         cmocka_unit_test(a_mix_has_the_tensors_of_both),
         cmocka_unit_test(running_out_of_memory_anywhere_is_only_an_error),

@@ -235,6 +235,21 @@ static void running_out_of_memory_anywhere_is_only_an_error(void **state) {
     assert_int_equal(status, GS_OK);
 }
 
+/* Smoothed columns would change the norms of its rows. */
+static void a_linear_of_normalised_rows_has_no_site(void **state) {
+    (void)state;
+    gs_error err = {0};
+    gs_net *net = gs_norm_net(8, 24, 3);
+    gs_edge_groups groups;
+    gs_net_find(net, "b")->attr.linear.normalize_rows = true;
+    assert_ok(gs_edge_groups_find(net, &groups, &err), &err);
+    assert_int_equal(groups.count, 1);
+    assert_null(groups.group[0].site.node);
+    assert_string_equal(groups.group[0].reason, "rows of its linear are normalised");
+    gs_edge_groups_clear(&groups);
+    gs_net_destroy(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_llama_block_has_four_groups_and_each_its_site),
@@ -243,6 +258,7 @@ int main(void) {
         cmocka_unit_test(a_value_with_other_readers_has_no_site),
         cmocka_unit_test(a_sum_and_an_input_carry_no_factors_and_groups_come_in_order),
         cmocka_unit_test(factors_that_are_not_positive_and_finite_are_refused),
+        cmocka_unit_test(a_linear_of_normalised_rows_has_no_site),
         cmocka_unit_test(running_out_of_memory_anywhere_is_only_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,6 +260,27 @@ static void running_out_of_memory_anywhere_is_only_an_error(void **state) {
     assert_true(done);
 }
 
+static void a_linear_of_normalised_rows_stays_float(void **state) {
+    (void)state;
+    gs_error err = {0};
+    fill(w1, GS_COUNTOF(w1), 1);
+    fill(w2, GS_COUNTOF(w2), 2);
+    gs_net *net = two_linears(w1, w2, &err);
+    gs_net_find(net, "block.second")->attr.linear.normalize_rows = true;
+    gs_ptq_config config = gs_ptq_config_w8a16();
+    gs_comp_algo *algo;
+    assert_ok(gs_round_to_nearest_create(&config, &algo, &err), &err);
+    quantize(net, algo, 1);
+    assert_int_equal(gs_net_find(net, "block.first")->op, GS_OP_QLINEAR);
+    assert_int_equal(gs_net_find(net, "block.second")->op, GS_OP_LINEAR);
+    const gs_summary *s = gs_comp_algo_summary(algo);
+    assert_int_equal(s->count, 2);
+    assert_string_equal(s->layer[1].scheme, "FLOAT");
+    assert_string_equal(s->layer[1].reason, "its rows are normalised");
+    gs_comp_algo_destroy(algo);
+    gs_net_destroy(net);
+}
+
 int main(void) {
     const char *forced = getenv("GSTICK_ISA");
     if (forced && strcmp(gs_isa_name(gs_isa_selected()), forced) != 0) return 77;
@@ -272,6 +293,7 @@ int main(void) {
         cmocka_unit_test(nan_names_the_tensor_and_the_place),
         cmocka_unit_test(what_it_cannot_do_it_refuses),
         cmocka_unit_test(save_switches_start_on_and_check_their_path),
+        cmocka_unit_test(a_linear_of_normalised_rows_stays_float),
         cmocka_unit_test(running_out_of_memory_anywhere_is_only_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -270,6 +270,39 @@ static void statistics_that_do_not_fit_are_refused(void **state) {
     smooth_end(&r, net);
 }
 
+/* Whatever is asked of the others: fallbacks, searches, refinement. */
+static void a_value_that_no_token_reached_gets_what_needs_no_data(void **state) {
+    (void)state;
+    enum { DYNAMIC = 1 << GS_SCHEME_W8A8_DYNAMIC, WEIGHTS = 1 << GS_SCHEME_W8A16 };
+    static const struct {
+        gs_scheme wanted;
+        unsigned permitted;
+        const char *got;
+    } table[] = {
+        {GS_SCHEME_W8A8, 0, "FLOAT"},        {GS_SCHEME_W8A8, DYNAMIC | WEIGHTS, "W8A8_DYNAMIC"},
+        {GS_SCHEME_W8A8, WEIGHTS, "W8A16"},  {GS_SCHEME_W8A8_DYNAMIC, 0, "W8A8_DYNAMIC"},
+        {GS_SCHEME_W8A16, DYNAMIC, "W8A16"},
+    };
+    for (size_t i = 0; i < GS_COUNTOF(table); i++) {
+        bool smooth = table[i].wanted != GS_SCHEME_W8A16;
+        smooth_run r = smooth_settings(table[i].wanted, smooth ? GS_SMOOTHING_AUTO : GS_SMOOTHING_NONE, 0);
+        r.source.unseen = "act";
+        r.options.refine = true;
+        r.options.fallback = GS_FALLBACK_AUTO;
+        r.options.fallback_share = 0; /* it is outside the share */
+        r.options.fallback_schemes = table[i].permitted;
+        gs_net *net = smooth_quantize(&r, 2);
+        const gs_layer_summary *down = smooth_row(&r, "mlp.down");
+        assert_string_equal(down->scheme, table[i].got);
+        assert_string_equal(down->reason, "no calibration token reached it");
+        assert_int_equal(down->fallback, table[i].wanted == GS_SCHEME_W8A8);
+        assert_true(isnan(down->alpha) && isnan(down->output_error));
+        assert_string_equal(smooth_row(&r, "mlp.gate")->scheme, gs_scheme_name(table[i].wanted));
+        assert_false(smooth_row(&r, "mlp.gate")->fallback);
+        smooth_end(&r, net);
+    }
+}
+
 static void what_needs_sample_rows_says_so_without(void **state) {
     (void)state;
     gs_error err = {0};
@@ -381,6 +414,7 @@ int main(void) {
         cmocka_unit_test(without_fallback_every_group_keeps_its_scheme),
         cmocka_unit_test(a_listed_linear_takes_its_whole_group_along),
         cmocka_unit_test(statistics_that_do_not_fit_are_refused),
+        cmocka_unit_test(a_value_that_no_token_reached_gets_what_needs_no_data),
         cmocka_unit_test(what_needs_sample_rows_says_so_without),
         cmocka_unit_test(a_segment_is_decided_once_and_before_it_is_converted),
         cmocka_unit_test(a_weight_that_is_not_finite_is_named),

@@ -4,6 +4,8 @@
 
 #include "verify_support.h"
 
+#include <loaders/checkpoint.h>
+#include <loaders/mindspore_ckpt.h>
 #include <math.h>
 
 typedef struct mutation mutation;
@@ -114,6 +116,32 @@ static inline void row_edit(uint8_t *data, const gs_tensor *t, void *ctx) {
 static inline void row(const char *dir, const mutation *m) {
     change_tensor(dir, &(tensor_change){.tensor = m->a, .dtype = GS_DTYPE_NONE, .edit = row_edit, .ctx = (void *)(uintptr_t)m});
 }
+/* all bytes of row `at` of packed words become value */
+static inline void nibbles_edit(uint8_t *data, const gs_tensor *t, void *ctx) {
+    const mutation *m = ctx;
+    memset(data + 4 * m->at * t->shape[1], (int)m->value, (size_t)(4 * t->shape[1]));
+}
+static inline void nibbles(const char *dir, const mutation *m) {
+    change_tensor(dir, &(tensor_change){.tensor = m->a, .dtype = GS_DTYPE_NONE, .edit = nibbles_edit, .ctx = (void *)(uintptr_t)m});
+}
+/* all bytes of column `at` of words become value */
+static inline void column_edit(uint8_t *data, const gs_tensor *t, void *ctx) {
+    const mutation *m = ctx;
+    for (int64_t i = 0; i < t->shape[0]; i++) memset(data + 4 * (i * t->shape[1] + m->at), (int)m->value, 4);
+}
+static inline void column(const char *dir, const mutation *m) {
+    change_tensor(dir, &(tensor_change){.tensor = m->a, .dtype = GS_DTYPE_NONE, .edit = column_edit, .ctx = (void *)(uintptr_t)m});
+}
+/* one code, one nearer to zero */
+static inline void step_edit(uint8_t *data, const gs_tensor *t, void *ctx) {
+    const mutation *m = ctx;
+    int8_t *q = (int8_t *)data + m->at;
+    *q = (int8_t)(*q > 0 ? *q - 1 : *q + 1);
+    (void)t;
+}
+static inline void step(const char *dir, const mutation *m) {
+    change_tensor(dir, &(tensor_change){.tensor = m->a, .dtype = GS_DTYPE_NONE, .edit = step_edit, .ctx = (void *)(uintptr_t)m});
+}
 static inline void saturate_edit(uint8_t *data, const gs_tensor *t, void *ctx) {
     (void)ctx;
     for (uint64_t i = 0; i < t->bytes; i++) {
@@ -205,6 +233,54 @@ static inline void append(const char *dir, const mutation *m) {
     snprintf(path, sizeof path, "%s/%s", dir, m->a);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(truncate(path, st.st_size + 8), 0);
+}
+/* ---- files of other containers: bytes are patched where they are ---- */
+
+static inline uint8_t *patched(const char *dir, const char *name, const void *what, size_t n, size_t *len, size_t *at) {
+    char path[1300];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    uint8_t *text = (uint8_t *)file_text(path, len);
+    for (*at = 0; *at + n <= *len && memcmp(text + *at, what, n) != 0; ++*at) {}
+    if (*at + n > *len) fail_msg("%s does not hold what is to be patched", name);
+    return text;
+}
+static inline void write_back(const char *dir, const char *name, uint8_t *text, size_t len) {
+    char path[1300];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(text, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+    gs_free(text);
+}
+/* value `at` (of Q8_0: byte) of tensor b in file a, a .gguf or .ckpt */
+static inline void raw(const char *dir, const mutation *m) {
+    gs_error err = {0};
+    char path[1300];
+    gs_checkpoint *gguf = NULL;
+    gs_mindspore_ckpt *ckpt = NULL;
+    size_t len, at;
+    snprintf(path, sizeof path, "%s/%s", dir, m->a);
+    bool is_gguf = strstr(m->a, ".gguf") != NULL;
+    if (is_gguf) assert_ok(gs_checkpoint_open(path, NULL, &gguf, &err), &err);
+    else assert_ok(gs_mindspore_ckpt_open(path, &ckpt, &err), &err);
+    const gs_tensor *t = is_gguf ? gs_checkpoint_find(gguf, m->b) : NULL;
+    for (size_t i = 0; !is_gguf && i < gs_mindspore_ckpt_count(ckpt); i++)
+        if (strcmp(gs_mindspore_ckpt_at(ckpt, i)->name, m->b) == 0) t = gs_mindspore_ckpt_at(ckpt, i);
+    assert_non_null(t);
+    uint8_t *text = patched(dir, m->a, t->data, t->bytes, &len, &at);
+    store(text + at, t->dtype == GS_Q8_0 ? GS_I8 : t->dtype, m->at, m->value);
+    gs_checkpoint_close(gguf);
+    gs_mindspore_ckpt_close(ckpt);
+    write_back(dir, m->a, text, len);
+}
+/* the u32 that stands `at` bytes behind the end of the word b in file a becomes value */
+static inline void behind(const char *dir, const mutation *m) {
+    size_t len, at;
+    uint32_t v = (uint32_t)m->value;
+    uint8_t *text = patched(dir, m->a, m->b, strlen(m->b), &len, &at);
+    memcpy(text + at + strlen(m->b) + m->at, &v, 4);
+    write_back(dir, m->a, text, len);
 }
 /* a line of the description is gone, from its key to the next line */
 static inline void unlist(const char *dir, const mutation *m) {

@@ -90,6 +90,34 @@ static void whatever_it_is_asked_for_the_bundle_holds(void **state) {
     gs_test_rmdir(root);
 }
 
+/* Golden Stick sums codes and rounds the correction in 16 bits: that its bundles are off is found, and said to be its way. */
+static void the_arithmetic_of_another_tool_is_named(void **state) {
+    (void)state;
+    gs_error err = {0};
+    gs_session *session;
+    gs_verify_result r;
+    char *root = gs_test_tmpdir(), model[1000], source[1000], bundle[1000], ids[1000];
+    snprintf(model, sizeof model, "%s/model", root);
+    snprintf(source, sizeof source, "%s/source", root);
+    snprintf(bundle, sizeof bundle, "%s/bundle", root);
+    snprintf(ids, sizeof ids, "%s/ids.i32", root);
+    tiny_tokens(ids, 4 * 32, tiny_default.vocab, 5);
+    assert_int_equal(mkdir(model, 0755), 0);
+    tiny_model(model, &tiny_default, 11);
+    assert_ok(gs_session_create(NULL, &session, &err), &err);
+    make_bundle(session, model, source, ids, (gs_quantize_options){.scheme = "float", .dtype = "bf16", .format = "compressed-tensors"});
+    make_bundle(session, source, bundle, ids, (gs_quantize_options){.scheme = "w8a8", .compat = "goldenstick", .alpha = "none"});
+    assert_ok(gs_verify(session, bundle, NULL, &r, &err), &err);
+    assert_true(r.total_findings > 0);
+    for (size_t i = 0; i < r.finding_count; i++) {
+        assert_string_equal(r.finding[i].check, "quant-bias");
+        assert_non_null(strstr(r.finding[i].text, "compat goldenstick"));
+    }
+    gs_verify_result_clear(&r);
+    gs_session_destroy(session);
+    gs_test_rmdir(root);
+}
+
 /* A finding's order and words do not depend on the number of threads. */
 static void the_report_is_the_same_at_any_number_of_threads(void **state) {
     (void)state;
@@ -133,6 +161,8 @@ static void what_cannot_be_looked_at_is_an_error(void **state) {
     assert_fails(gs_verify(session, "/nonexistent/bundle", NULL, &r, &err), GS_E_FORMAT, &err);
     gs_verify_options o = {.target = "both of them"};
     assert_fails(gs_verify(session, root, &o, &r, &err), GS_E_INVALID, &err);
+    gs_verify_options less = {.tolerance_steps = -1};
+    assert_fails(gs_verify(session, root, &less, &r, &err), GS_E_INVALID, &err);
     /* an empty directory is looked at, and is no bundle */
     assert_ok(gs_verify(session, root, NULL, &r, &err), &err);
     assert_true(found(&r, "format") && found(&r, "container"));
@@ -153,20 +183,9 @@ static void every_check_is_described_once(void **state) {
 }
 
 /* Out of memory at every place is an error, and leaks nothing (the sanitizers say so). */
-static void no_allocation_may_fail_unnoticed(void **state) {
-    (void)state;
+static void fail_everywhere(gs_session *session, const char *bundle, const char *model) {
     gs_error err = {0};
-    gs_session *session;
     gs_verify_result r;
-    char *root = gs_test_tmpdir(), model[1000], bundle[1000];
-    snprintf(model, sizeof model, "%s/model", root);
-    snprintf(bundle, sizeof bundle, "%s/bundle", root);
-    assert_int_equal(mkdir(model, 0755), 0);
-    tiny_shape shape = tiny_default;
-    shape.layers = 1;
-    tiny_model(model, &shape, 3);
-    assert_ok(gs_session_create(NULL, &session, &err), &err);
-    make_bundle(session, model, bundle, "", (gs_quantize_options){.scheme = "w8a16", .dtype = "f16"});
     gs_verify_options o = {.against = model};
     bool ended = false;
     for (int64_t k = 0; k < 20000 && !ended; k += 1 + k / 16) {
@@ -179,6 +198,26 @@ static void no_allocation_may_fail_unnoticed(void **state) {
         gs_verify_result_clear(&r);
     }
     assert_true(ended);
+}
+
+static void no_allocation_may_fail_unnoticed(void **state) {
+    (void)state;
+    static const char *const formats[] = {"ascend", "compressed-tensors", "gptq", "mindspore", "mindspore-ckpt", "gguf"};
+    gs_error err = {0};
+    gs_session *session;
+    char *root = gs_test_tmpdir(), model[1000], bundle[1000];
+    snprintf(model, sizeof model, "%s/model", root);
+    assert_int_equal(mkdir(model, 0755), 0);
+    tiny_shape shape = tiny_default;
+    shape.layers = 1;
+    shape.intermediate = 64;
+    tiny_model(model, &shape, 3);
+    assert_ok(gs_session_create(NULL, &session, &err), &err);
+    for (size_t i = 0; i < GS_COUNTOF(formats); i++) {
+        snprintf(bundle, sizeof bundle, "%s/bundle%zu", root, i);
+        make_bundle(session, model, bundle, "", (gs_quantize_options){.scheme = "w8a16", .dtype = "f16", .format = formats[i]});
+        fail_everywhere(session, bundle, model);
+    }
     gs_session_destroy(session);
     gs_test_rmdir(root);
 }
@@ -187,6 +226,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bundle_of_ours_holds),
         cmocka_unit_test(whatever_it_is_asked_for_the_bundle_holds),
+        cmocka_unit_test(the_arithmetic_of_another_tool_is_named),
         cmocka_unit_test(the_report_is_the_same_at_any_number_of_threads),
         cmocka_unit_test(what_cannot_be_looked_at_is_an_error),
         cmocka_unit_test(every_check_is_described_once),

@@ -179,6 +179,11 @@ static const mutation table[] = {
     ROW("against-float", WEIGHTS, set, .a = L0 "input_layernorm.weight", .at = 7, .value = 2, .against = true),
     ROW("against-float", DYNAMIC, set, .a = "lm_head.weight", .at = 70, .value = 0.3, .against = true),
     ROW("against-weights", DYNAMIC, times, .a = L0 "input_layernorm.weight", .at = 7, .value = 1.5, .against = true),
+    ROW("against-float", BIASED, set, .a = V "bias", .at = 4, .value = 3, .against = true),
+    ROW("against-coverage", STATIC, copy_as, .a = L0 "input_layernorm.weight", .b = L0 "input_layernorm.bias", .against = true),
+    ROW("against-coverage", DYNAMIC, retype, .a = UP "weight", .b = "U8", .against = true),
+    ROW("against-config", STATIC, text, .a = "config.json", .b = "\"rope_theta\": 1", .c = "\"rope_theta\": 2", .against = true),
+    ROW("against-config", STATIC, text, .a = "config.json", .b = "\"rms_norm_eps\"", .c = "\"rms_norm_epz\"", .against = true),
 };
 
 typedef struct world {
@@ -266,6 +271,7 @@ static void every_way_to_break_one_is_found_by_its_check(void **state) {
 /* Every check of the ascend bundle has a row above. */
 static void every_check_of_this_format_is_tried(void **state) {
     (void)state;
+    /* test_other_formats.c has these */
     static const char *const others[] = {"format", "compressed-tensors-config", "compressed-tensors-packed", "gptq-config",
                                          "gptq-zeros", "mindspore-description", "gguf-types"};
     size_t n, missing = 0;

@@ -1,0 +1,36 @@
+/* Gemma-2: norms on both sides of attention and mlp, soft caps, a scaled embedding, a window in every other layer. */
+#include <llm/helpers/network_helper.h>
+
+const gs_network_helper gs_helper_gemma2 = {
+    .family = "gemma2",
+    .model_types = {"gemma2"},
+    .name =
+        {
+            .embed = "model.embed_tokens",
+            .final_norm = "model.norm",
+            .head = "lm_head",
+            .block = "model.layers.%d",
+            .attention_input_norm = "input_layernorm",
+            .q = "self_attn.q_proj",
+            .k = "self_attn.k_proj",
+            .v = "self_attn.v_proj",
+            .o = "self_attn.o_proj",
+            .mlp_input_norm = "pre_feedforward_layernorm",
+            .gate = "mlp.gate_proj",
+            .up = "mlp.up_proj",
+            .down = "mlp.down_proj",
+            .attention_output_norm = "post_attention_layernorm",
+            .mlp_output_norm = "post_feedforward_layernorm",
+        },
+    .redundant = {"rotary_emb.inv_freq"},
+    .qkv_bias = "attention_bias",
+    .o_bias = "attention_bias",
+    .norm_plus_one = true,
+    .tied = true,
+    .embedding_by_width = true,
+    .attention_width = "query_pre_attn_scalar",
+    .attention_softcap = "attn_logit_softcapping",
+    .logits_softcap = "final_logit_softcapping",
+    .window = true,
+    .window_every = 2,
+};
