@@ -105,6 +105,7 @@ static gs_status read_fallback(const gs_quantize_options *o, int scheme, gs_choi
         return GS_FAIL(err, GS_E_INVALID, "a fallback share of %g is not above 0 and at most 1", o->fallback_share);
     for (int i = 0; i < GS_SCHEME_COUNT; i++)
         if (gs_target_permits(c->target, scheme_of[scheme], (gs_scheme)i)) s->fallback_schemes |= 1u << i;
+    s->experts_alike = gs_target_has_vllm(c->target);
     return GS_OK;
 }
 

@@ -13,6 +13,7 @@
 typedef struct routed {
     bool is;
     int64_t rows, step; /* seen so far; kept are rows 0, step, 2 step ... */
+    int64_t *token;     /* [sample capacity]: of the corpus, behind each kept row */
 } routed;
 
 struct gs_stream {
@@ -31,8 +32,10 @@ struct gs_stream {
     gs_observer_set *set;
     const gs_edge **landing; /* [set->count], see landing_of */
     bool *whole;             /* [set->count]: every token counts, and no row is kept */
-    routed *routed;          /* [set->count] */
+    routed *routed;          /* [routed_count], which is set->count */
+    int routed_count;
     float *gathered;         /* [most_rows, the widest routed edge] */
+    int64_t *gathered_token; /* [most_rows] */
     int64_t first_sequence, seen; /* of the group in hand; rows counted before it */
 };
 
@@ -74,13 +77,23 @@ const gs_edge *gs_stream_edge(const gs_net *net, bool kv_cache, int i) {
     return observed_edge(net, kv_cache, i, &count);
 }
 
+static const gs_node *only_reader(const gs_net *net, const gs_node *node) {
+    return node->output->consumers == 1 ? gs_net_consumer(net, node->output, 0) : NULL;
+}
+
+/* Past the sum over experts, if the node is part of one. */
+static const gs_node *behind_experts(const gs_net *net, const gs_node *node) {
+    while (node && (node->op == GS_OP_ROUTED || node->op == GS_OP_ROUTED_ADD)) node = only_reader(net, node);
+    return node;
+}
+
 /* Where the outputs of the linears that read an edge end up: in the sum, when one of them goes only to an ADD; NULL
- * otherwise. How much an error there matters is told by the size of that sum. */
+ * otherwise. How much an error there matters is told by the size of that sum. (An expert's share of it is less.) */
 static const gs_edge *landing_of(const gs_net *net, const gs_edge *edge) {
     gs_node *reader;
     for (int i = 0; (reader = gs_net_consumer(net, edge, i)); i++) {
-        if (reader->op != GS_OP_LINEAR || reader->output->consumers != 1) continue;
-        const gs_node *next = gs_net_consumer(net, reader->output, 0);
+        if (reader->op != GS_OP_LINEAR) continue;
+        const gs_node *next = behind_experts(net, only_reader(net, reader));
         if (next && next->op == GS_OP_ADD) return next->output;
     }
     return NULL;
@@ -154,6 +167,17 @@ gs_status gs_stream_create(gs_context *cx, const gs_model *model, const gs_corpu
     return GS_OK;
 }
 
+static void clear_routed(gs_stream *s) {
+    for (int i = 0; i < s->routed_count; i++) gs_free(s->routed[i].token);
+    gs_free(s->routed);
+    gs_free(s->gathered);
+    gs_free(s->gathered_token);
+    s->routed = NULL;
+    s->gathered = NULL;
+    s->gathered_token = NULL;
+    s->routed_count = 0;
+}
+
 void gs_stream_destroy(gs_stream *s) {
     if (!s) return;
     gs_exec_destroy(s->exec);
@@ -163,8 +187,7 @@ void gs_stream_destroy(gs_stream *s) {
     gs_free(s->starts);
     gs_free(s->landing);
     gs_free(s->whole);
-    gs_free(s->routed);
-    gs_free(s->gathered);
+    clear_routed(s);
     gs_free(s);
 }
 
@@ -186,19 +209,23 @@ const gs_observer *gs_observer_set_find(const gs_observer_set *set, const char *
 
 static gs_status init_routed(gs_stream *s, const gs_net *net, int count, gs_error *err) {
     int64_t widest = 0;
-    gs_free(s->routed);
-    gs_free(s->gathered);
-    s->gathered = NULL;
+    clear_routed(s);
     s->routed = gs_calloc((size_t)count + 1, sizeof *s->routed);
     if (!s->routed) return gs_error_nomem(err, (size_t)count * sizeof *s->routed);
+    s->routed_count = count;
     for (int i = 0; i < count; i++) {
         const gs_edge *edge = gs_stream_edge(net, s->options.kv_cache, i);
-        s->routed[i] = (routed){.is = gs_routed_select(edge) != NULL, .step = 1};
-        if (s->routed[i].is && edge->dims.dim[0] > widest) widest = edge->dims.dim[0];
+        int64_t samples = gs_stream_edge_samples(s, net, edge);
+        if (!gs_routed_select(edge)) continue;
+        s->routed[i] = (routed){.is = true, .step = 1, .token = gs_calloc((size_t)samples + 1, sizeof(int64_t))};
+        if (!s->routed[i].token) return gs_error_nomem(err, (size_t)samples * sizeof(int64_t));
+        if (edge->dims.dim[0] > widest) widest = edge->dims.dim[0];
     }
     if (!widest) return GS_OK;
     s->gathered = gs_calloc((size_t)s->most_rows * (size_t)widest, sizeof *s->gathered);
-    return s->gathered ? GS_OK : gs_error_nomem(err, (size_t)(s->most_rows * widest) * sizeof *s->gathered);
+    s->gathered_token = gs_calloc((size_t)s->most_rows, sizeof *s->gathered_token);
+    bool ok = s->gathered && s->gathered_token;
+    return ok ? GS_OK : gs_error_nomem(err, (size_t)(s->most_rows * widest) * sizeof *s->gathered);
 }
 
 static gs_status init_set(gs_stream *s, const gs_net *net, gs_observer_set *set, gs_error *err) {
@@ -256,14 +283,16 @@ static gs_status see_whole(gs_stream *s, gs_observer *o, const gs_batch *batch, 
     return GS_OK;
 }
 
-static gs_status keep_routed(routed *t, gs_observer *o, const float *x, gs_error *err) {
+static gs_status keep_routed(routed *t, gs_observer *o, int64_t token, const float *x, gs_error *err) {
     int64_t row = t->rows++;
     if (row % t->step || !o->sample_capacity) return GS_OK;
     if (o->sample_rows == o->sample_capacity) {
         gs_observer_thin(o);
+        for (int64_t i = 1; i < o->sample_rows; i++) t->token[i] = t->token[2 * i];
         t->step *= 2;
         if (row % t->step) return GS_OK;
     }
+    t->token[o->sample_rows] = token;
     return gs_observer_keep(o, x, err);
 }
 
@@ -272,17 +301,34 @@ static gs_status see_routed(gs_stream *s, routed *t, gs_observer *o, const gs_ba
     const gs_kernels *kernels = gs_kernels_get();
     for (int64_t q = 0; q < batch->sequences; q++) {
         int64_t n = counted_rows(s, s->first_sequence + q), row = batch->starts[q + 1] - n, count = 0;
-        for (int64_t r = row; r < row + n; r++) {
-            const float *x = data + r * o->width;
-            if (kernels->absmax_f32(o->width, x) == 0) continue;
-            memcpy(s->gathered + count++ * o->width, x, (size_t)o->width * sizeof *x);
-        }
-        if (count == 0) continue;
+        int64_t token = s->corpus->starts[s->first_sequence + q + 1] - n; /* behind `row` */
         o->fold = fold_of(s, s->first_sequence + q);
-        GS_TRY(gs_observer_see(o, s->cx->team, s->corpus->starts[s->first_sequence + q + 1] - n, count, s->gathered, err));
-        for (int64_t r = 0; r < count; r++) GS_TRY(keep_routed(t, o, s->gathered + r * o->width, err));
+        for (int64_t r = 0; r < n; r++) {
+            const float *x = data + (row + r) * o->width;
+            if (kernels->absmax_f32(o->width, x) == 0) continue;
+            memcpy(s->gathered + count * o->width, x, (size_t)o->width * sizeof *x);
+            s->gathered_token[count++] = token + r;
+        }
+        GS_TRY(gs_observer_see(o, s->cx->team, token, count, s->gathered, err));
+        for (int64_t i = 0; i < count; i++)
+            GS_TRY(keep_routed(t, o, s->gathered_token[i], s->gathered + i * o->width, err));
     }
     return GS_OK;
+}
+
+static double energy_of(int64_t n, const float *x) {
+    double sum = 0;
+    for (int64_t j = 0; j < n; j++) sum += (double)x[j] * (double)x[j];
+    return sum;
+}
+
+/* Of the kept rows whose tokens are in this group. */
+static void see_routed_landing(const gs_stream *s, const routed *t, gs_observer *o, const gs_batch *batch, int64_t width,
+                               const float *data) {
+    int64_t first = s->corpus->starts[s->first_sequence];
+    for (int64_t i = o->sample_rows - 1; i >= 0 && t->token[i] >= first; i--)
+        if (t->token[i] < first + batch->rows)
+            o->sample_energy[i] = (float)energy_of(width, data + (t->token[i] - first) * width);
 }
 
 /* The energies that belong to the rows the observer kept of this group. */
@@ -292,10 +338,7 @@ static void see_landing(gs_stream *s, gs_observer *o, const gs_batch *batch, int
         int64_t n = counted_rows(s, s->first_sequence + q);
         const float *x = data + (batch->starts[q + 1] - n) * width;
         for (int64_t r = 0; r < n; r++) {
-            if (!is_kept(s, seen + r)) continue;
-            double sum = 0;
-            for (int64_t j = 0; j < width; j++) sum += (double)x[r * width + j] * (double)x[r * width + j];
-            o->sample_energy[at++] = (float)sum;
+            if (is_kept(s, seen + r)) o->sample_energy[at++] = (float)energy_of(width, x + r * width);
         }
         seen += n;
     }
@@ -305,7 +348,10 @@ static gs_status see(void *ctx, const gs_edge *edge, const gs_batch *batch, cons
     gs_stream *s = ctx;
     for (int i = 0; i < s->set->count; i++) {
         gs_observer *o = &s->set->observer[i];
-        if (s->landing[i] == edge) see_landing(s, o, batch, edge->dims.dim[0], data);
+        if (s->landing[i] == edge && s->routed[i].is)
+            see_routed_landing(s, &s->routed[i], o, batch, edge->dims.dim[0], data);
+        else if (s->landing[i] == edge)
+            see_landing(s, o, batch, edge->dims.dim[0], data);
         if (strcmp(o->name, edge->name) != 0) continue;
         if (s->routed[i].is) GS_TRY(see_routed(s, &s->routed[i], o, batch, data, err));
         else GS_TRY(s->whole[i] ? see_whole(s, o, batch, data, err) : see_rows(s, o, batch, data, err));

@@ -2,13 +2,15 @@
 #include <base/mem.h>
 #include <cli/ui.h>
 #include <loaders/tokenizer.h>
+#include <network/routing.h>
 
 #include <stdio.h>
 #include <string.h>
 
 /* Sums over the network. */
 typedef struct survey {
-    int64_t linears, linear_params, quantized;
+    int64_t linears, linear_params, quantized; /* without routers */
+    int64_t experts, routers, top_k;           /* in all; layers with experts; experts of a token */
     uint64_t linear_bytes, other_bytes;
     int64_t dtype_tensors[GS_DTYPE_COUNT];
     uint64_t dtype_bytes[GS_DTYPE_COUNT];
@@ -26,6 +28,12 @@ static gs_status take(const gs_model *m, survey *s, gs_error *err) {
         GS_TRY(gs_model_segment(m, i, &net, err));
         for (int n = 0; n < gs_net_node_count(net); n++) {
             const gs_node *node = gs_net_node(net, n);
+            if (node->op == GS_OP_ROUTE) {
+                s->routers++;
+                s->experts += node->output->dims.dim[0];
+                s->top_k = node->attr.route.top_k;
+            }
+            if (gs_is_router(net, node)) continue;
             if (node->op != GS_OP_LINEAR && node->op != GS_OP_QLINEAR) continue;
             s->linears++;
             s->quantized += node->op == GS_OP_QLINEAR;
@@ -80,6 +88,9 @@ static void put_table(gs_strbuf *out, const gs_opened *o, const survey *s, const
     gs_strbuf_printf(out, "\nparameters   %lld\nbytes        %s in %zu tensors\ntokenizer    %s\n",
                      (long long)gs_model_parameters(m), gs_ui_bytes(gs_checkpoint_bytes(gs_model_checkpoint(m))),
                      gs_checkpoint_count(gs_model_checkpoint(m)), tokenizer);
+    if (s->routers)
+        gs_strbuf_printf(out, "experts      %lld in %lld layers, %lld a token; their routers stay float\n", (long long)s->experts,
+                         (long long)s->routers, (long long)s->top_k);
     if (o->bundle)
         gs_strbuf_printf(out, "quantized    %lld of %lld linears\n", (long long)s->quantized, (long long)s->linears);
     else
@@ -103,10 +114,10 @@ static void put_json(gs_strbuf *out, const gs_opened *o, const survey *s, const 
     gs_strbuf_puts(out, "\"architecture\": ");
     gs_strbuf_json(out, c->architecture, strlen(c->architecture));
     gs_strbuf_printf(out, ", \"parameters\": %lld, \"tensors\": %zu, \"bytes\": %llu, \"linears\": %lld, "
-                          "\"linear_parameters\": %lld, \"quantized_linears\": %lld, \"tokenizer\": ",
+                          "\"linear_parameters\": %lld, \"quantized_linears\": %lld, \"experts\": %lld, \"tokenizer\": ",
                      (long long)gs_model_parameters(m), gs_checkpoint_count(gs_model_checkpoint(m)),
                      (unsigned long long)gs_checkpoint_bytes(gs_model_checkpoint(m)), (long long)s->linears,
-                     (long long)s->linear_params, (long long)s->quantized);
+                     (long long)s->linear_params, (long long)s->quantized, (long long)s->experts);
     gs_strbuf_json(out, tokenizer, strlen(tokenizer));
     gs_strbuf_puts(out, ", \"dtypes\": {");
     bool first = true;

@@ -3,6 +3,7 @@
 #include <base/map.h>
 #include <base/mem.h>
 #include <kernels/kernels.h>
+#include <network/routing.h>
 #include <ptq/alpha_search.h>
 #include <ptq/compat_smooth.h>
 #include <ptq/edge_group.h>
@@ -16,9 +17,11 @@
 /* What was found out about one group; found again by the name of its edge. */
 typedef struct decision {
     char *edge;
+    char *routing;                 /* of an expert's group: what chooses it; else NULL */
     gs_group_choice wanted, other; /* as asked, and the fallback (scheme FLOAT: nothing is quantized) */
     bool falls;                    /* the fallback is taken */
     bool unseen;                   /* an expert's, and no token reached it: nothing was measured */
+    bool alike;                    /* it falls because another expert does */
     int64_t weights;               /* elements that were to be quantized */
 } decision;
 
@@ -60,6 +63,7 @@ static gs_status add_decision(smooth_quant *a, const char *edge, decision *d, gs
 
 static void clear_decision(decision *d) {
     gs_free(d->edge);
+    gs_free(d->routing);
     gs_group_choice_clear(&d->wanted);
     gs_group_choice_clear(&d->other);
 }
@@ -98,15 +102,20 @@ static bool listed(const smooth_quant *a, const gs_group_data *d) {
 
 static const gs_scheme fallbacks[] = {GS_SCHEME_W8A8_DYNAMIC, GS_SCHEME_W8A16};
 
+/* The first permitted fallback; none of them needs data. */
+static gs_group_choice unmeasured(const smooth_quant *a) {
+    gs_group_choice c = {.scheme = GS_SCHEME_FLOAT, .alpha = NAN, .error = NAN};
+    for (size_t i = GS_COUNTOF(fallbacks); i-- > 0;)
+        if (a->options.fallback_schemes >> fallbacks[i] & 1u) c.scheme = fallbacks[i];
+    return c;
+}
+
 /* What needs no data stays as asked; a static scale there is none for. */
 static void decide_unseen(const smooth_quant *a, gs_scheme scheme, decision *out) {
-    const gs_group_choice nothing = {.scheme = GS_SCHEME_FLOAT, .alpha = NAN, .error = NAN};
     out->unseen = true;
-    out->wanted = out->other = nothing;
+    out->wanted = out->other = unmeasured(a);
     out->wanted.scheme = scheme;
     out->falls = gs_scheme_is_static(scheme);
-    for (size_t i = GS_COUNTOF(fallbacks); i-- > 0;)
-        if (a->options.fallback_schemes >> fallbacks[i] & 1u) out->other.scheme = fallbacks[i];
 }
 
 /* The first permitted scheme after the wanted one whose error is small enough; FLOAT at last. */
@@ -145,18 +154,50 @@ static int by_error(const void *left, const void *right) {
     return *a < *b ? -1 : 1; /* the earlier one: settled alike every time */
 }
 
+/* Lets all experts of a layer fall with one that has to, and none where one merely should. */
+static gs_status settle_experts(smooth_quant *a, gs_context *cx, gs_error *err) {
+    gs_map falling = {0};
+    gs_status status = GS_OK;
+    size_t kept = 0, unseen = 0;
+    int64_t one;
+    for (size_t i = 0; i < a->count && status == GS_OK; i++) {
+        const decision *d = &a->decision[i];
+        unseen += d->unseen;
+        if (a->options.experts_alike && d->routing && d->unseen && d->falls)
+            status = gs_map_put(&falling, d->routing, strlen(d->routing), 1, NULL, err);
+    }
+    for (size_t i = 0; i < a->count && a->options.experts_alike; i++) {
+        decision *d = &a->decision[i];
+        if (!d->routing || d->unseen || !gs_scheme_is_static(d->wanted.scheme)) continue;
+        d->alike = gs_map_get(&falling, d->routing, strlen(d->routing), &one);
+        kept += d->falls && !d->alike && a->options.fallback == GS_FALLBACK_AUTO;
+        if (a->options.fallback == GS_FALLBACK_AUTO) d->falls = false;
+        if (!d->alike) continue;
+        gs_group_choice_clear(&d->other);
+        d->other = unmeasured(a);
+        d->falls = true;
+    }
+    gs_map_clear(&falling);
+    if (unseen) gs_log(cx, GS_LOG_WARN, "no calibration token reached %zu groups of experts' linears", unseen);
+    if (kept)
+        gs_log(cx, GS_LOG_WARN, "%zu groups of experts' linears exceed the fallback threshold and stay: servers take the "
+               "experts of a layer as one type", kept);
+    return status;
+}
+
 /* Keeps fallbacks to their share of the weights: the worst groups fall first, and one that does not fit any more
  * stays as asked. */
 static gs_status settle(gs_comp_algo *algo, gs_context *cx, gs_error *err) {
     smooth_quant *a = (smooth_quant *)algo;
     int64_t all = 0, fallen = 0;
     size_t n = 0, kept = 0;
+    GS_TRY(settle_experts(a, cx, err));
     if (a->options.fallback != GS_FALLBACK_AUTO) return GS_OK;
     decision **order = gs_calloc(a->count + 1, sizeof(decision *));
     if (!order) return gs_error_nomem(err, a->count * sizeof(decision *));
     for (size_t i = 0; i < a->count; i++) {
         all += a->decision[i].weights;
-        if (a->decision[i].falls && !a->decision[i].unseen) order[n++] = &a->decision[i];
+        if (a->decision[i].falls && !a->decision[i].unseen && !a->decision[i].alike) order[n++] = &a->decision[i];
     }
     qsort(order, n, sizeof(decision *), by_error);
     for (size_t i = 0; i < n; i++) {
@@ -195,7 +236,10 @@ static gs_status decide_group(smooth_quant *a, gs_context *cx, const gs_net *net
                             .scale_dtype = a->config->scale_dtype, .compat = a->config->compat};
         GS_TRY_GOTO(status, done, gs_group_data_init(&data, cx, g, linear, count, &observer, &a->options, &rule, err));
         GS_TRY_GOTO(status, done, decide_data(a, cx, &data, gs_ptq_config_scheme(config), &d, err));
-        status = add_decision(a, g->edge->name, &d, err);
+        const gs_node *select = gs_routed_select(g->edge);
+        d.routing = select ? gs_strdup(select->input[1]->name) : NULL;
+        if (select && !d.routing) status = gs_error_nomem(err, strlen(select->input[1]->name));
+        if (status == GS_OK) status = add_decision(a, g->edge->name, &d, err);
     }
 done:
     drop_weights(a, linear, count);
@@ -300,7 +344,9 @@ static gs_status plan_linear(smooth_quant *a, gs_net *net, const gs_edge_groups 
     l.importance = choice->importance;
     if (a->options.refine && !d->unseen) l.refine_edge = d->edge;
     l.fallback = d->falls;
-    if (d->unseen)
+    if (d->alike)
+        snprintf(l.reason, sizeof l.reason, "as another expert of its layer, which no token reached");
+    else if (d->unseen)
         snprintf(l.reason, sizeof l.reason, "no calibration token reached it");
     else if (d->falls && a->options.fallback == GS_FALLBACK_LIST)
         snprintf(l.reason, sizeof l.reason, "in the list of fallbacks");

@@ -12,7 +12,8 @@
  *   3. with fallback: whether the group stays with its scheme. A group whose output error (alpha_search.h) exceeds
  *      the threshold is to get the first permitted scheme, in the order W8A8_DYNAMIC, W8A16, FLOAT, that meets it.
  * Linears of an expert that no token reached keep a scheme that needs no data; instead of a static one they get the first
- * permitted one in the same order, unmeasured and outside the share.
+ * permitted one in the same order, unmeasured and outside the share; with experts_alike so do all experts of that layer, and
+ * in other layers those whose error is too large stay as asked.
  * settle, once all segments were decided, lets the worst groups fall back first until their share of the weights is used up.
  * apply folds the factors and replaces the linears, convert makes the bytes (linear_batch.h). The float function
  * of the net is unchanged by the factors, up to rounding.
@@ -40,6 +41,7 @@ typedef struct gs_smooth_quant_options {
     size_t fallback_count;
     double fallback_threshold;   /* AUTO and LIST: largest output error allowed */
     double fallback_share;       /* AUTO: largest share of the weights to be quantized that may fall back */
+    bool experts_alike;          /* the experts of a layer keep one scheme: fallbacks are for all of them or none */
     unsigned fallback_schemes;   /* bit i: gs_scheme i is permitted beside the config's own; FLOAT always is */
 } gs_smooth_quant_options;
 

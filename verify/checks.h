@@ -74,7 +74,7 @@
     X(TARGET_TYPE, "target-type", "the target has a kernel for every type",                                           \
       "NotImplementedError at load", "AB 3.3, 5.2")                                                                   \
     X(TARGET_MIXTURE, "target-mixture", "types stand together as the target loads them",                              \
-      "MindIE reads one type for all linears that are not float", "AB 5.2, 5.3")                                      \
+      "MindIE reads one type for all linears that are not float, vllm-ascend one for a layer's experts", "AB 5.2, 5.3") \
     X(FINITE, "finite", "no float tensor holds NaN or an infinity", "every output becomes NaN", "AB 4.2")             \
     X(SCALE_POSITIVE, "scale-positive", "scales are positive and normal numbers in the dtype they are used in",       \
       "a zero or overflowing scale erases a row", "AB 3.5, 4.2")                                                      \

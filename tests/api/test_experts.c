@@ -49,6 +49,18 @@ static void verified(const work *w, const char *bundle, const char *target) {
     gs_verify_result_clear(&v);
 }
 
+/* The one thing that verify finds for vllm-ascend. */
+static void expect_mixture(const work *w, const char *tensor) {
+    gs_error err = {0};
+    gs_verify_result v;
+    const gs_verify_options o = {.target = "vllm-ascend"};
+    assert_ok(gs_verify(w->session, w->bundle, &o, &v, &err), &err);
+    assert_int_equal(v.finding_count, 1);
+    assert_string_equal(v.finding[0].check, "target-mixture");
+    assert_string_equal(v.finding[0].tensor, tensor);
+    gs_verify_result_clear(&v);
+}
+
 static bool same_weights(const work *w) {
     char command[4000];
     snprintf(command, sizeof command, "cd '%s' && for f in *.safetensors quant_model_description.json; do cmp -s \"$f\" '%s'/\"$f\" || exit 1; done",
@@ -89,6 +101,61 @@ static void two_tokens_do_not_reach_all_experts(void **state) {
     gs_quantize_result_clear(&q);
     verified(&w, w.bundle, "mindie");
     end(&w);
+}
+
+/* What vllm-ascend loads: the layers that have such an expert get another scheme as a whole. */
+static void unreached_experts_take_their_layer_along_for_vllm(void **state) {
+    (void)state;
+    gs_need_data(folder, "reference/families/qwen3-moe");
+    static const char *const targets[] = {"vllm-ascend", "both"}, *const got[] = {"W8A8_DYNAMIC", "FLOAT"};
+    for (int t = 0; t < 2; t++) {
+        gs_error err = {0};
+        work w = begin(folder, 1);
+        gs_quantize_result q;
+        int unreached = 0, along = 0;
+        const gs_quantize_options o = {.scheme = "w8a8", .target = targets[t], .calibrate = {.calib = w.few, .seq = 2}};
+        assert_ok(gs_quantize(w.session, w.folder, w.bundle, &o, &q, &err), &err);
+        for (size_t i = 0; i < q.layer_count; i++) {
+            const gs_layer_summary *l = &q.layer[i];
+            if (!is_experts(l)) continue;
+            assert_string_equal(l->scheme, got[t]);
+            assert_true(l->fallback);
+            unreached += strcmp(l->reason, "no calibration token reached it") == 0;
+            along += strcmp(l->reason, "as another expert of its layer, which no token reached") == 0;
+        }
+        assert_int_equal(unreached + along, 2 * 8 * 3);
+        assert_true(unreached >= 2 * 4 * 3 && along >= 2 * 2 * 3);
+        gs_quantize_result_clear(&q);
+        verified(&w, w.bundle, targets[t]);
+        end(&w);
+    }
+}
+
+/* A threshold that nothing meets: the experts stay as asked, all others fall. */
+static void no_expert_falls_back_alone_for_vllm(void **state) {
+    (void)state;
+    gs_need_data(folder, "reference/families/mixtral-moe");
+    static const char *const targets[] = {"vllm-ascend", "mindie"};
+    for (int t = 0; t < 2; t++) {
+        gs_error err = {0};
+        work w = begin(folder, 1);
+        char ids[1100];
+        gs_quantize_result q;
+        int fallen = 0;
+        snprintf(ids, sizeof ids, "%s/ids.i32", w.folder);
+        const gs_quantize_options o = {.scheme = "w8a8", .target = targets[t], .fallback_threshold = 1e-9, .fallback_share = 1,
+                                       .calibrate = {.calib = ids, .seq = 96}};
+        assert_ok(gs_quantize(w.session, w.folder, w.bundle, &o, &q, &err), &err);
+        for (size_t i = 0; i < q.layer_count; i++) {
+            const gs_layer_summary *l = &q.layer[i];
+            if (is_experts(l)) assert_string_equal(l->scheme, t == 0 ? "W8A8" : "FLOAT");
+            fallen += l->fallback;
+        }
+        assert_int_equal(fallen, t == 0 ? 3 * 4 : 3 * (4 + 4 * 3));
+        gs_quantize_result_clear(&q);
+        verified(&w, w.bundle, targets[t]);
+        end(&w);
+    }
 }
 
 /* The same bundle whichever way, on however many threads. */
@@ -153,6 +220,8 @@ static void experts_of_a_layer_have_one_type_for_vllm(void **state) {
         if (i == 2) {
             assert_ok(status, &err);
             gs_quantize_result_clear(&q);
+            verified(&w, w.bundle, "mindie");
+            expect_mixture(&w, "model.layers.2.mlp.experts.5.down_proj");
             break;
         }
         assert_int_equal(status, GS_E_UNSUPPORTED);
@@ -197,6 +266,8 @@ static void smoothing_stays_inside_experts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_tokens_do_not_reach_all_experts),
+        cmocka_unit_test(unreached_experts_take_their_layer_along_for_vllm),
+        cmocka_unit_test(no_expert_falls_back_alone_for_vllm),
         cmocka_unit_test(statistics_of_few_tokens_serve_as_well),
         cmocka_unit_test(what_needs_no_data_is_done_all_the_same),
         cmocka_unit_test(experts_of_a_layer_have_one_type_for_vllm),

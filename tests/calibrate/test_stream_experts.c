@@ -14,11 +14,13 @@ static const int64_t starts[SEQUENCES + 1] = {0, 40, 43, 44, TOKENS};
 typedef struct record {
     const gs_net *net;
     float *data[MOST_EDGES], *out;
+    float residual[TOKENS * 64]; /* what a block's mlp ends up in */
 } record;
 
 static gs_status keep_values(void *ctx, const gs_edge *edge, const gs_batch *batch, const float *data, gs_error *err) {
     record *r = ctx;
     (void)err;
+    if (strstr(edge->name, "mlp_residual")) memcpy(r->residual, data, sizeof r->residual);
     for (int i = 0; i < gs_stream_edge_count(r->net, false); i++) {
         if (gs_stream_edge(r->net, false, i) != edge) continue;
         size_t bytes = (size_t)(batch->rows * edge->dims.dim[0]) * sizeof(float);
@@ -75,12 +77,21 @@ static void assert_channels(const gs_observer *o, const float *data, const int64
     }
 }
 
+/* Of the sum that down's output ends up in; gate's and up's is nowhere told. */
+static void assert_energy(float got, const float *sum, bool down) {
+    double energy = 0;
+    for (int j = 0; j < 64 && down; j++) energy += (double)sum[j] * (double)sum[j];
+    assert_true(near((double)got, energy));
+}
+
 /* Rows 0, step, 2 step ... with the least step that is a power of two and leaves them room, then zeros. */
-static void assert_sample(const gs_observer *o, const float *data, const int64_t *row, const int *half, int64_t count) {
+static void assert_sample(const gs_observer *o, const record *all, const float *data, const int64_t *row, const int *half,
+                          int64_t count) {
     int64_t step = 1, kept = 0;
     while ((count + step - 1) / step > SAMPLES) step *= 2;
     for (int64_t r = 0; r < count; r += step, kept++) {
         assert_int_equal(o->sample_fold[kept], half[r]);
+        assert_energy(o->sample_energy[kept], all->residual + row[r] * 64, o->width == 48);
         for (int64_t j = 0; j < o->width; j++)
             assert_int_equal(o->sample[kept * o->width + j], gs_f32_to_bf16(data[row[r] * o->width + j]));
     }
@@ -132,7 +143,7 @@ static void only_tokens_that_go_there_count(void **state) {
                 assert_true(count > 0 && count < TOKENS - SEQUENCES * SKIP);
                 assert_int_equal(o->rows, count);
                 assert_channels(o, r.data[e], row, count);
-                assert_sample(o, r.data[e], row, half, count);
+                assert_sample(o, &r, r.data[e], row, half, count);
             }
             free(r.data[e]);
         }
@@ -144,6 +155,38 @@ static void only_tokens_that_go_there_count(void **state) {
     assert_int_equal(experts, 16);
     free(last);
     gs_stream_destroy(s);
+    gs_model_close(m);
+}
+
+static void running_out_of_memory_anywhere_is_only_an_error(void **state) {
+    (void)state;
+    gs_need_data(folder, "reference/families/mixtral-moe");
+    gs_model *m = open_model(folder);
+    gs_status status = GS_E_NOMEM;
+    int32_t ids[12] = {1, 2, 3, 40, 50, 60, 7, 8, 9, 100, 11, 12};
+    int64_t two[3] = {0, 5, 12};
+    const gs_corpus corpus = {.ids = ids, .starts = two, .sequences = 2, .tokens = 12};
+    const gs_stream_options options = {.type = GS_GEMM_BF16, .store = GS_F32, .memory = 1 << 30, .sample_rows = 3};
+    for (int64_t k = 0; status != GS_OK && k < 5000; k += 2) {
+        gs_error err = {0};
+        gs_context cx = {0};
+        gs_stream *s = NULL;
+        gs_observer_set set = {0};
+        gs_net *embed = NULL, *block = NULL;
+        gs_mem_fail_after(k);
+        status = gs_stream_create(&cx, m, &corpus, &options, &s, &err);
+        if (status == GS_OK) status = gs_model_segment(m, 0, &embed, &err);
+        if (status == GS_OK) status = gs_model_segment(m, 1, &block, &err);
+        if (status == GS_OK) status = gs_stream_advance(s, embed, &err);
+        if (status == GS_OK) status = gs_stream_observe_and_advance(s, block, &set, &err);
+        gs_mem_fail_after(-1);
+        if (status != GS_OK) assert_int_equal(status, GS_E_NOMEM);
+        gs_observer_set_clear(&set);
+        gs_stream_destroy(s);
+        gs_net_destroy(embed);
+        gs_net_destroy(block);
+    }
+    assert_int_equal(status, GS_OK);
     gs_model_close(m);
 }
 
@@ -206,6 +249,7 @@ static void a_sample_is_thinned_from_its_first_row(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_tokens_that_go_there_count),
+        cmocka_unit_test(running_out_of_memory_anywhere_is_only_an_error),
         cmocka_unit_test(an_expert_without_tokens_is_kept_and_read_back),
         cmocka_unit_test(a_sample_is_thinned_from_its_first_row),
     };
