@@ -7,6 +7,7 @@
 #include <base/mem.h>
 #include <base/nearest.h>
 #include <deploy/bundle_writer.h>
+#include <llm/regroup.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -101,13 +102,22 @@ static void count_linears(const gs_net *net, gs_export_result *r) {
     }
 }
 
+/* The segment as the format's names have it. */
+static gs_status next_segment(job *j, int i, gs_net **out, gs_error *err) {
+    const gs_model *m = j->source.model;
+    GS_TRY(gs_model_segment(m, i, out, err));
+    gs_status status = gs_regroup(gs_model_helper(m), j->format->parts, gs_model_checkpoint(m), *out, err);
+    if (status != GS_OK) gs_net_destroy(*out);
+    return status;
+}
+
 /* One walk: plans, or writes. */
 static gs_status walk(job *j, bool write, gs_error *err) {
     int segments = gs_model_segments(j->source.model);
     for (int i = 0; i < segments; i++) {
         gs_net *net;
         GS_TRY(gs_cancel_check(err));
-        GS_TRY(gs_model_segment(j->source.model, i, &net, err));
+        GS_TRY(next_segment(j, i, &net, err));
         gs_status status = write ? gs_bundle_writer_write(j->writer, net, err) : gs_bundle_writer_plan(j->writer, net, err);
         if (write) count_linears(net, j->result);
         gs_net_destroy(net);

@@ -75,6 +75,7 @@ struct gs_bundle_format {
     int64_t group_size;     /* of weight scales when it quantizes itself: 0 per channel, 32 for Q8_0 */
     /* The quantizer's scale convention unless another is asked for ("goldenstick"); NULL: its own default. */
     const char *scale_convention;
+    bool parts; /* its names are those of a framework that fuses other linears (llm/regroup.h) */
     /* GS_E_UNSUPPORTED with the reason ("'model.layers.0.mlp.down_proj': GGUF stores no int8 activations") when the format
      * or the target cannot carry the node as it is. */
     gs_status (*permits)(const gs_bundle_options *o, const gs_node *node, gs_error *err);

@@ -140,6 +140,7 @@ const gs_bundle_format gs_bundle_mindspore_ckpt = {
     .naming = {.stem = "model", .extension = ".ckpt"},
     .scale_dtype = GS_F32,
     .scale_convention = "goldenstick",
+    .parts = true,
     .permits = permits,
     .permits_segment = gs_permits_fused,
     .tensors = tensors,

@@ -90,17 +90,6 @@ static gs_status scale(builder *b, const char *stem, float factor, gs_edge *x, g
     return factor == 1 ? GS_OK : plain(b, GS_OP_SCALE, stem, 1, &x, &attr, y);
 }
 
-/* `count` pieces of `width` channels, the first at `start`, `stride` apart. */
-static gs_status slice(builder *b, const char *stem, int64_t start, int64_t width, int64_t stride, int64_t count,
-                       gs_edge *x, gs_edge **y) {
-    gs_attr attr = {0};
-    attr.slice.start = start;
-    attr.slice.width = width;
-    attr.slice.stride = count > 1 ? stride : 0;
-    attr.slice.count = count;
-    return plain(b, GS_OP_SLICE, stem, 1, &x, &attr, y);
-}
-
 /* ---- attention ---- */
 
 static gs_rope_kind rope_kind(gs_rope_scaling_kind kind) {
@@ -142,20 +131,28 @@ static gs_status turn(builder *b, const char *norm_stem, const char *stem, int64
     return plain(b, GS_OP_ROPE, stem, 1, x, &attr, x);
 }
 
-static gs_status fused_qkv(builder *b, gs_edge *n, gs_edge *qkv[3]) {
-    const gs_model_config *c = b->config;
-    int64_t d = c->head_dim, group = c->heads / c->kv_heads, kv = c->kv_heads;
-    gs_edge *all;
-    GS_TRY(linear(b, b->name->qkv, n, (c->heads + 2 * kv) * d, c->hidden, b->settings->qkv_bias, &all));
-    if (b->settings->helper->qkv_by_group) {
-        int64_t stride = (group + 2) * d;
-        GS_TRY(slice(b, "slice_q", 0, group * d, stride, kv, all, &qkv[0]));
-        GS_TRY(slice(b, "slice_k", group * d, d, stride, kv, all, &qkv[1]));
-        return slice(b, "slice_v", (group + 1) * d, d, stride, kv, all, &qkv[2]);
+void gs_decoder_qkv_slices(const gs_network_helper *helper, int64_t heads, int64_t kv_heads, int64_t head_dim, gs_attr slice[3]) {
+    int64_t d = head_dim, group = heads / kv_heads, stride = kv_heads > 1 ? (group + 2) * d : 0;
+    if (helper->qkv_by_group) {
+        slice[0] = (gs_attr){.slice = {0, group * d, stride, kv_heads}};
+        slice[1] = (gs_attr){.slice = {group * d, d, stride, kv_heads}};
+        slice[2] = (gs_attr){.slice = {(group + 1) * d, d, stride, kv_heads}};
+    } else {
+        slice[0] = (gs_attr){.slice = {0, heads * d, 0, 1}};
+        slice[1] = (gs_attr){.slice = {heads * d, kv_heads * d, 0, 1}};
+        slice[2] = (gs_attr){.slice = {(heads + kv_heads) * d, kv_heads * d, 0, 1}};
     }
-    GS_TRY(slice(b, "slice_q", 0, c->heads * d, 0, 1, all, &qkv[0]));
-    GS_TRY(slice(b, "slice_k", c->heads * d, kv * d, 0, 1, all, &qkv[1]));
-    return slice(b, "slice_v", (c->heads + kv) * d, kv * d, 0, 1, all, &qkv[2]);
+}
+
+static gs_status fused_qkv(builder *b, gs_edge *n, gs_edge *qkv[3]) {
+    static const char *const stem[] = {"slice_q", "slice_k", "slice_v"};
+    const gs_model_config *c = b->config;
+    gs_attr slice[3];
+    gs_edge *all;
+    GS_TRY(linear(b, b->name->qkv, n, (c->heads + 2 * c->kv_heads) * c->head_dim, c->hidden, b->settings->qkv_bias, &all));
+    gs_decoder_qkv_slices(b->settings->helper, c->heads, c->kv_heads, c->head_dim, slice);
+    for (int i = 0; i < 3; i++) GS_TRY(plain(b, GS_OP_SLICE, stem[i], 1, &all, &slice[i], &qkv[i]));
+    return GS_OK;
 }
 
 static gs_status separate_qkv(builder *b, gs_edge *n, gs_edge *qkv[3]) {
@@ -196,8 +193,10 @@ static gs_status gate_and_up(builder *b, gs_edge *n, gs_edge *gate_up[2]) {
         return linear(b, b->name->up, n, c->intermediate, c->hidden, bias, &gate_up[1]);
     }
     GS_TRY(linear(b, b->name->gate_up, n, 2 * c->intermediate, c->hidden, bias, &both));
-    GS_TRY(slice(b, "slice_gate", 0, c->intermediate, 0, 1, both, &gate_up[0]));
-    return slice(b, "slice_up", c->intermediate, c->intermediate, 0, 1, both, &gate_up[1]);
+    gs_attr half = {.slice = {.width = c->intermediate, .count = 1}};
+    GS_TRY(plain(b, GS_OP_SLICE, "slice_gate", 1, &both, &half, &gate_up[0]));
+    half.slice.start = c->intermediate;
+    return plain(b, GS_OP_SLICE, "slice_up", 1, &both, &half, &gate_up[1]);
 }
 
 static gs_status mlp(builder *b, gs_edge *n, gs_edge **y) {

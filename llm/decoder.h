@@ -16,4 +16,7 @@ gs_status gs_decoder_block(const gs_decoder_source *s, int layer, gs_net **out, 
 /* tied: the projection reads the embedding's tensor. */
 gs_status gs_decoder_head(const gs_decoder_source *s, bool tied, gs_net **out, gs_error *err) GS_NODISCARD;
 
+/* Which channels of a fused projection are queries, keys and values: attributes of the three SLICE nodes. */
+void gs_decoder_qkv_slices(const gs_network_helper *helper, int64_t heads, int64_t kv_heads, int64_t head_dim, gs_attr slice[3]);
+
 #endif

@@ -199,6 +199,17 @@ done:
     return GS_OK;
 }
 
+gs_status gs_model_rename(const gs_network_helper *extra, gs_checkpoint *checkpoint, const gs_network_helper **helper,
+                          gs_error *err) {
+    gs_decoder_settings settings;
+    gs_model_config config = *gs_checkpoint_config(checkpoint);
+    gs_status status = settle(extra, &config, &settings, err);
+    if (status == GS_OK) status = gs_names_settle(checkpoint, &settings, err);
+    if (status != GS_OK) return gs_error_at(err, "%s", gs_checkpoint_path(checkpoint));
+    *helper = settings.helper;
+    return GS_OK;
+}
+
 gs_status gs_model_take(gs_checkpoint *checkpoint, gs_model_rewrite *rewrite, void *rewrite_ctx,
                         gs_model **out, gs_error *err) {
     return gs_model_take_as(NULL, checkpoint, rewrite, rewrite_ctx, out, err);

@@ -36,6 +36,9 @@ gs_status gs_model_take(gs_checkpoint *checkpoint, gs_model_rewrite *rewrite, vo
 gs_status gs_model_take_as(const gs_network_helper *extra, gs_checkpoint *checkpoint, gs_model_rewrite *rewrite,
                            void *rewrite_ctx, gs_model **out, gs_error *err) GS_NODISCARD;
 void gs_model_close(gs_model *m);
+/* Of a checkpoint that nobody makes a model of: its tensors are presented as gs_model_take presents them. *helper: its row. */
+gs_status gs_model_rename(const gs_network_helper *extra, gs_checkpoint *checkpoint, const gs_network_helper **helper,
+                          gs_error *err) GS_NODISCARD;
 
 const gs_checkpoint *gs_model_checkpoint(const gs_model *m);
 const gs_model_config *gs_model_settings(const gs_model *m);

@@ -101,9 +101,21 @@ static bool has_tensor(const gs_checkpoint *c, const gs_helper_names *names) {
     return gs_names_embedding(names, name, sizeof name) && gs_checkpoint_find(c, name);
 }
 
+/* The first block has `part` and not `fused`, of which it is one. */
+static bool has_part(const gs_checkpoint *c, const gs_helper_names *names, const char *fused, const char *part) {
+    char block[256], name[512];
+    if (!fused || !part || !gs_helper_block_name(names->block, 0, block, sizeof block)) return false;
+    snprintf(name, sizeof name, "%s.%s.weight", block, fused);
+    if (gs_checkpoint_find(c, name)) return false;
+    snprintf(name, sizeof name, "%s.%s.weight", block, part);
+    return gs_checkpoint_find(c, name) != NULL;
+}
+
 gs_status gs_names_settle(gs_checkpoint *checkpoint, gs_decoder_settings *settings, gs_error *err) {
     const gs_network_helper *h = settings->helper;
     size_t n = gs_checkpoint_count(checkpoint);
+    settings->split_qkv = has_part(checkpoint, &h->name, h->name.qkv, h->name.q);
+    settings->split_gate_up = has_part(checkpoint, &h->name, h->name.gate_up, h->name.gate);
     if (!h->alternative.embed || has_tensor(checkpoint, &h->name) || !has_tensor(checkpoint, &h->alternative)) return GS_OK;
     settings->split_qkv = h->name.qkv && !h->alternative.qkv;
     settings->split_gate_up = h->name.gate_up && !h->alternative.gate_up;

@@ -6,7 +6,8 @@
 #include <loaders/checkpoint.h>
 
 /* Presents the tensors under the row's first names if they have its alternative ones (the alternative embedding is there
- * and the first is not), and says in the settings which fused linears are in parts then. */
+ * and the first is not), and says in the settings which fused linears are in parts: those that the alternative names lack,
+ * or of which the first block has the parts under the row's own names (a bundle's reader may have renamed them). */
 gs_status gs_names_settle(gs_checkpoint *checkpoint, gs_decoder_settings *settings, gs_error *err) GS_NODISCARD;
 /* "model.embed_tokens.weight"; false when it does not fit. */
 bool gs_names_embedding(const gs_helper_names *names, char *out, size_t size);

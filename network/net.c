@@ -135,7 +135,7 @@ void gs_node_free(gs_node *node) {
     gs_free(node);
 }
 
-static gs_status check_name(const gs_net *net, const char *name, gs_error *err) {
+gs_status gs_net_check_name(const gs_net *net, const char *name, gs_error *err) {
     if (!name || !name[0]) return GS_FAIL(err, GS_E_INVALID, "net '%s': an empty name", net->name);
     for (int i = 0; i < net->edges.count; i++)
         if (!strcmp(((const gs_edge *)net->edges.at[i])->name, name))
@@ -152,7 +152,7 @@ gs_status gs_net_check_new_node(const gs_net *net, gs_op op, const char *name, i
                                 gs_edge *const *inputs, gs_error *err) {
     if ((unsigned)op >= GS_OP_COUNT)
         return GS_FAIL(err, GS_E_INVALID, "net '%s': operation %d", net->name, (int)op);
-    GS_TRY(check_name(net, name, err));
+    GS_TRY(gs_net_check_name(net, name, err));
     if (ninputs != gs_op_inputs(op))
         return GS_FAIL(err, GS_E_INVALID, "'%s': %s takes %d inputs, not %d", name, gs_op_name(op),
                        gs_op_inputs(op), ninputs);
@@ -186,7 +186,7 @@ void gs_net_unprepare(gs_net *net) {
 }
 
 gs_status gs_net_input(gs_net *net, const char *name, gs_dims dims, gs_edge **out, gs_error *err) {
-    GS_TRY(check_name(net, name, err));
+    GS_TRY(gs_net_check_name(net, name, err));
     bool valid = dims.ndim >= 0 && dims.ndim < GS_VALUE_DIMS;
     for (int i = 0; valid && i < dims.ndim; i++) valid = dims.dim[i] >= 0;
     if (!valid)

@@ -35,6 +35,8 @@ void gs_node_free(gs_node *node); /* with its params, prepared state and output 
 /* Range of the op, its number of inputs, whose edges they are, and that the name is free. */
 gs_status gs_net_check_new_node(const gs_net *net, gs_op op, const char *name, int ninputs,
                                 gs_edge *const *inputs, gs_error *err) GS_NODISCARD;
+/* It is none, or one that an edge has already. */
+gs_status gs_net_check_name(const gs_net *net, const char *name, gs_error *err) GS_NODISCARD;
 /* One more node and edge will fit. */
 gs_status gs_net_reserve_node(gs_net *net, gs_error *err) GS_NODISCARD;
 /* Places a made node at a position, its edge at the end, and counts its inputs. */

@@ -4,6 +4,10 @@
 #include <network/net_private.h>
 #include <network/ops/op.h>
 
+#include <base/mem.h>
+
+#include <string.h>
+
 /* Lets one node's inputs, or the net outputs (node NULL), move from an edge to another. */
 static void move_uses(gs_net *net, gs_node *node, gs_edge *from, gs_edge *to) {
     if (node) {
@@ -70,6 +74,35 @@ gs_status gs_net_replace(gs_net *net, gs_node *node, gs_op op, const gs_attr *at
     node->op = op;
     node->attr = attr ? *attr : (gs_attr){0};
     *out = node;
+    return GS_OK;
+}
+
+gs_status gs_net_rename(gs_net *net, gs_node *node, const char *name, gs_error *err) {
+    GS_TRY(check_member(net, node, err));
+    if (strcmp(node->name, name) == 0) return GS_OK;
+    GS_TRY(gs_net_check_name(net, name, err));
+    char *mine = gs_strdup(name), *edges = gs_strdup(name);
+    if (!mine || !edges) {
+        gs_free(mine);
+        gs_free(edges);
+        return gs_error_nomem(err, strlen(name) + 1);
+    }
+    gs_free(node->name);
+    gs_free(node->output->name);
+    node->name = mine;
+    node->output->name = edges;
+    return GS_OK;
+}
+
+gs_status gs_net_reroute(gs_net *net, gs_node *node, int input, gs_edge *edge, gs_error *err) {
+    GS_TRY(check_member(net, node, err));
+    bool fits = input >= 0 && input < node->ninputs && gs_list_find(&net->edges, edge) >= 0 &&
+                gs_net_position(net, edge->producer) < gs_net_position(net, node);
+    if (!fits) return GS_FAIL(err, GS_E_INVALID, "'%s': input %d cannot read '%s'", node->name, input, edge->name);
+    gs_net_unprepare(net);
+    node->input[input]->consumers--;
+    node->input[input] = edge;
+    edge->consumers++;
     return GS_OK;
 }
 

@@ -1,5 +1,5 @@
 /* Changing a net: what every algorithm is made of. After any of these the net is again in
- * execution order and its consumer counts are right; on failure it is unchanged. Dims are not
+ * execution order and its consumer counts are right; on failure it is unchanged unless a function says otherwise. Dims are not
  * touched: gs_net_infer again. What an executor had prepared is dropped.
  */
 #ifndef GS_NETWORK_REWRITE_H
@@ -19,6 +19,23 @@ gs_status gs_net_replace(gs_net *net, gs_node *node, gs_op op, const gs_attr *at
  * GS_E_INVALID for a node with more than one input, or when that input is a net output as well
  * as the node's. */
 gs_status gs_net_erase(gs_net *net, gs_node *node, gs_error *err) GS_NODISCARD;
+
+/* Another name for a node and its output edge, which no other has (GS_E_INVALID). Names of params stay. */
+gs_status gs_net_rename(gs_net *net, gs_node *node, const char *name, gs_error *err) GS_NODISCARD;
+/* One input of a node reads another edge, whose producer comes before the node (GS_E_INVALID). */
+gs_status gs_net_reroute(gs_net *net, gs_node *node, int input, gs_edge *edge, gs_error *err) GS_NODISCARD;
+/* Takes a LINEAR or QLINEAR apart whose readers are the `n` SLICE nodes given, in execution order: each becomes a node of
+ * the same op on the linear's input, called name[i], with its rows of every param; params of one element go to all. Owned copies of
+ * views and owned bytes alike (one linear in memory twice); planned params stay planned. GS_E_INVALID when something else
+ * reads the linear or it is an output. On failure the net may be taken apart in part: drop it. */
+gs_status gs_net_split_linear(gs_net *net, gs_node *linear, gs_node *const *slice, const char *const *name, int n,
+                              gs_error *err) GS_NODISCARD;
+/* The inverse: `n` LINEAR or QLINEAR nodes of one input, in execution order, become the slices given of one linear, which is called
+ * `name` and comes before the first; the slices cover its rows, each once. They are renamed slice_name[i]. GS_E_INVALID for
+ * linears of different ops, attributes, inputs, widths or sets of params; GS_E_UNSUPPORTED for params of one element or element
+ * types that differ. On failure the net may be joined in part: drop it. */
+gs_status gs_net_join_linears(gs_net *net, gs_node *const *linear, int n, const char *name, const gs_attr *slice,
+                              const char *const *slice_name, gs_error *err) GS_NODISCARD;
 
 /* A pattern: nodes of given ops joined as listed, in execution order; the last one is the
  * root. input[i] is the index of an earlier pattern node whose output must be that input, or

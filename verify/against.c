@@ -8,6 +8,7 @@
  */
 #include <verify/compare.h>
 #include <verify/scan.h>
+#include <verify/source.h>
 #include <verify/subject.h>
 
 #include <base/half.h>
@@ -23,7 +24,7 @@ static const float PRODUCT_ROUNDING = 0.0075f; /* of a deq_scale that was rounde
 
 typedef struct against {
     gs_subject *s;
-    gs_checkpoint *source;
+    gs_source from;
     float **row;       /* a module: factors found for its rows, or NULL */
     bool *carrier;     /* a module: its rows may have factors */
     gs_scale_site *site; /* the first linear of a group without norm: who carries its factors */
@@ -31,24 +32,26 @@ typedef struct against {
 
 /* The module whose name the source's weight has: a tied head's is the embedding's, also where the bundle has unravelled them. */
 static const char *named_as(const against *a, const gs_module *m) {
-    const gs_model_config *config = gs_checkpoint_config(a->source);
+    const gs_model_config *config = gs_checkpoint_config(a->from.checkpoint);
     bool head = m == &a->s->module[a->s->modules - 1] && m->op == GS_OP_LINEAR;
     return m->tied || (head && cJSON_IsTrue(gs_json_get(config->json, "tie_word_embeddings"))) ? a->s->module[0].name : m->name;
 }
 
-/* The source's tensor of a module's weight or bias, of the shape that the bundle needs. */
-static const gs_tensor *source_of(against *a, const gs_module *m, const char *suffix) {
+/* The source's tensor of a module's weight or bias, of the shape that the bundle needs; NULL: a finding. */
+static gs_status source_of(against *a, const gs_module *m, const char *suffix, const gs_tensor **out, gs_error *err) {
     char name[400], got[128];
+    const gs_tensor *t;
     bool weight = strcmp(suffix, "weight") == 0;
+    *out = NULL;
     snprintf(name, sizeof name, "%s.%s", weight ? named_as(a, m) : m->name, suffix);
-    const gs_tensor *t = gs_checkpoint_find(a->source, name);
-    if (!gs_report_that(&a->s->report, GS_CHECK_AGAINST_WEIGHTS, t != NULL, name, "the source has no such tensor")) return NULL;
+    GS_TRY(gs_source_find(&a->from, name, m->rows, &t, err));
+    if (!gs_report_that(&a->s->report, GS_CHECK_AGAINST_WEIGHTS, t != NULL, name, "the source has no such tensor")) return GS_OK;
     int64_t rows, cols, want_rows = weight ? m->rows : 1, want_cols = weight ? m->cols : m->rows;
     gs_tensor_matrix(t, &rows, &cols);
-    if (!gs_report_that(&a->s->report, GS_CHECK_AGAINST_WEIGHTS, rows == want_rows && cols == want_cols, name, "the source's is %s",
-                        gs_tensor_shape_text(t, got, sizeof got)))
-        return NULL;
-    return t;
+    if (gs_report_that(&a->s->report, GS_CHECK_AGAINST_WEIGHTS, rows == want_rows && cols == want_cols, name, "the source's is %s",
+                       gs_tensor_shape_text(t, got, sizeof got)))
+        *out = t;
+    return GS_OK;
 }
 
 static bool comparable(const gs_module *m) { return m->sound && m->weight.at; }
@@ -62,7 +65,7 @@ static float steps_of(const gs_subject *s) {
 static void done(against *a, gs_stored *stored, const gs_tensor *source) {
     stored->compared = true;
     gs_subject_drop(a->s, stored, 0, stored->t->bytes);
-    gs_checkpoint_drop(a->source, source);
+    gs_checkpoint_drop(a->from.checkpoint, source);
 }
 
 static gs_status compare_with_scales(against *a, int at, gs_compare *c, gs_compare_result *r, gs_error *err) {
@@ -81,7 +84,8 @@ static gs_status compare_with_scales(against *a, int at, gs_compare *c, gs_compa
 static gs_status compare(against *a, int at, const float *columns, float slack, bool rows, gs_compare_result *r, gs_error *err) {
     gs_module *m = &a->s->module[at];
     const gs_weight *w = &m->weight;
-    const gs_tensor *source = source_of(a, m, "weight");
+    const gs_tensor *source;
+    GS_TRY(source_of(a, m, "weight", &source, err));
     *r = (gs_compare_result){0};
     if (!source || !comparable(m)) return GS_OK;
     gs_compare c = {.codes = gs_weight_codes(m), .source = source, .groups = w->groups ? w->groups : 1, .bits = w->bits,
@@ -124,7 +128,8 @@ static gs_status read_vector(const gs_tensor *t, int64_t n, float **out, gs_erro
 /* Factors of the columns that read the norm: source gain over stored gain; NULL when they are all one. */
 static gs_status norm_factors(against *a, int norm, float **out, gs_error *err) {
     gs_module *m = &a->s->module[norm];
-    const gs_tensor *source = source_of(a, m, "weight");
+    const gs_tensor *source;
+    GS_TRY(source_of(a, m, "weight", &source, err));
     const gs_node *node = gs_net_node(a->s->segment[m->segment], m->node);
     float *theirs = NULL, one = node->attr.norm.plus_one ? 1 : 0;
     if (!source || !comparable(m)) return GS_OK;
@@ -227,7 +232,8 @@ static gs_status find_carriers(against *a, gs_error *err) {
 static gs_status check_stored_bias(against *a, int at, gs_error *err) {
     gs_module *m = &a->s->module[at];
     gs_stored *stored = m->weight.bias;
-    const gs_tensor *source = source_of(a, m, "bias");
+    const gs_tensor *source;
+    GS_TRY(source_of(a, m, "bias", &source, err));
     gs_compare_result r;
     bool ones = true;
     if (!source) return GS_OK;
@@ -275,7 +281,8 @@ static gs_status check_folded_bias(against *a, int at, gs_error *err) {
     const gs_module *m = &a->s->module[at];
     const gs_weight *w = &m->weight;
     folded f = {0};
-    const gs_tensor *source = source_of(a, m, "bias");
+    const gs_tensor *source;
+    GS_TRY(source_of(a, m, "bias", &source, err));
     if (!source) return GS_OK;
     bool can = comparable(m) && w->deq && w->quant_bias && w->input_offset;
     if (!gs_report_that(&a->s->report, GS_CHECK_AGAINST_COVERAGE, can, source->name, "the bundle's bias cannot be told")) return GS_OK;
@@ -304,7 +311,7 @@ static gs_status check_rest(against *a, gs_error *err) {
 }
 
 static gs_status check_all(against *a, gs_error *err) {
-    GS_TRY(gs_verify_settings_against(a->s, gs_checkpoint_config(a->source)->json, err));
+    GS_TRY(gs_verify_settings_against(a->s, gs_checkpoint_config(a->from.checkpoint)->json, err));
     GS_TRY(find_carriers(a, err));
     for (int i = 0; i < a->s->modules; i++) {
         const gs_module *m = &a->s->module[i];
@@ -321,16 +328,17 @@ gs_status gs_verify_against(gs_subject *s, gs_error *err) {
     against a = {.s = s};
     size_t n = (size_t)s->modules + 1;
     if (!s->options->against || !s->modules) return GS_OK;
-    GS_TRY(gs_checkpoint_open(s->options->against, NULL, &a.source, err));
     a.row = gs_calloc(n, sizeof *a.row);
     a.carrier = gs_calloc(n, sizeof *a.carrier);
     a.site = gs_calloc(n, sizeof *a.site);
-    gs_status status = a.row && a.carrier && a.site ? check_all(&a, err) : gs_error_nomem(err, n * sizeof *a.site);
+    gs_status status = a.row && a.carrier && a.site ? gs_source_open(s->options->against, s->cx->helper, &a.from, err)
+                                                    : gs_error_nomem(err, n * sizeof *a.site);
+    if (status == GS_OK) status = check_all(&a, err);
     for (size_t i = 0; a.row && i < n; i++) gs_free(a.row[i]);
     for (size_t i = 0; a.site && i < n; i++) gs_scale_site_clear(&a.site[i]);
     gs_free(a.row);
     gs_free(a.carrier);
     gs_free(a.site);
-    gs_checkpoint_close(a.source);
+    gs_source_close(&a.from);
     return status;
 }

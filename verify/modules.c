@@ -2,6 +2,7 @@
 #include <verify/subject.h>
 
 #include <base/mem.h>
+#include <llm/regroup.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -60,8 +61,16 @@ static gs_status take_node(gs_subject *s, int segment, int n, gs_error *err) {
     return GS_OK;
 }
 
+/* MindFormers' names have no fused projections. */
+static gs_status as_parts(const gs_subject *s, gs_net *segment, gs_error *err) {
+    const gs_network_helper *helper;
+    GS_TRY(gs_network_helper_find(&s->config, s->cx->helper, &helper, err));
+    return gs_regroup(helper, true, NULL, segment, err);
+}
+
 static gs_status take_segment(gs_subject *s, int i, gs_error *err) {
     GS_TRY(gs_model_blueprint_as(s->cx->helper, &s->config, i, &s->segment[i], NULL, err));
+    if (s->kind == GS_KIND_CKPT) GS_TRY(as_parts(s, s->segment[i], err));
     for (int n = 0; n < gs_net_node_count(s->segment[i]); n++) GS_TRY(take_node(s, i, n, err));
     return GS_OK;
 }
