@@ -1,5 +1,5 @@
-"""Small models with random weights as transformers makes and saves them: make(name, folder). Each name is a
-setting that the reference models of the shared data do not have."""
+"""Small models with random weights as transformers makes and saves them: make(name, folder), or save(config, folder) of any
+configuration. Each name is a setting that the reference models of the shared data do not have."""
 
 import os
 
@@ -16,6 +16,8 @@ def rope(kind, **more):
     return {"rope_parameters": {"rope_type": kind, "rope_theta": 10000.0, **more}}
 
 
+MOE = {"head_dim": 32, "moe_intermediate_size": 40}
+# name: model_type and settings, and the description of a family that is not built in
 SETTINGS = {
     "llama yarn": ("llama", rope("yarn", factor=4.0, original_max_position_embeddings=32)),
     "llama yarn with betas": ("llama", rope("yarn", factor=8.0, original_max_position_embeddings=16, beta_fast=16.0, beta_slow=2.0,
@@ -36,14 +38,28 @@ SETTINGS = {
                                    "attn_logit_softcapping": 3.0, "final_logit_softcapping": 5.0}),
     "olmo2": ("olmo2", {}),
     "phi3": ("phi3", {"partial_rotary_factor": 1.0}),
+    "llama yarn with mscale": ("llama", {"head_dim": 64, **rope("yarn", factor=8.0, original_max_position_embeddings=16, mscale=1.0,
+                                                                mscale_all_dim=0.7)}),
+    "phi3 rotates a half": ("phi3", rope("default", partial_rotary_factor=0.5)),
+    "phi3 window 20": ("phi3", {"sliding_window": 20}),
+    "qwen3 biases and windows": ("qwen3", {"head_dim": 32, "attention_bias": True, "use_sliding_window": True, "sliding_window": 20,
+                                           "max_window_layers": 1}),
+    "granite biases": ("granite", {"attention_bias": True, "mlp_bias": True, "logits_scaling": 3.0, "attention_multiplier": 0.2,
+                                   "embedding_multiplier": 5.0, "residual_multiplier": 0.4}),
+    "mixtral window 20": ("mixtral", {"num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 20}),
+    "mixtral takes all": ("mixtral", {"num_local_experts": 3, "num_experts_per_tok": 3}),
+    "qwen3_moe plain shares": ("qwen3_moe", {**MOE, "num_experts": 12, "num_experts_per_tok": 4, "norm_topk_prob": False,
+                                             "decoder_sparse_step": 2, "attention_bias": True}),
+    "qwen3_moe takes one": ("qwen3_moe", {**MOE, "num_experts": 8, "num_experts_per_tok": 1, "norm_topk_prob": True,
+                                          "mlp_only_layers": [0, 2]}),
+    "gemma3 described": ("gemma3_text", {"head_dim": 32, "sliding_window": 20, "query_pre_attn_scalar": 24, "num_hidden_layers": 7},
+                         "examples/helpers/gemma3_text.json"),
 }
 
 
-def make(name, folder, count=128):
-    """Writes the model and ids.i32 of `count` tokens."""
-    kind, settings = SETTINGS[name]
-    torch.manual_seed(sum(map(ord, name)))
-    config = AutoConfig.for_model(kind, **{**SIZES, **settings})
+def save(config, folder, seed, count=128):
+    """Writes a random model and ids.i32 of `count` tokens, whose path is returned."""
+    torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -52,7 +68,12 @@ def make(name, folder, count=128):
             else:
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     model.save_pretrained(folder)
-    ids = np.random.default_rng(len(name)).integers(3, config.vocab_size, count).astype("<i4")
+    ids = np.random.default_rng(seed).integers(3, config.vocab_size, count).astype("<i4")
     path = os.path.join(folder, "ids.i32")
     ids.tofile(path)
     return path
+
+
+def make(name, folder):
+    kind, settings = SETTINGS[name][:2]
+    return save(AutoConfig.for_model(kind, **{**SIZES, **settings}), folder, sum(map(ord, name)))

@@ -234,11 +234,12 @@ def tokenizer_agrees(run, name):
 def made_by_transformers(run, name):
     """A float model with settings that no reference model has: the same logits, in windows longer than the context it was made for."""
     package("transformers")
-    from make_model import make
+    from make_model import SETTINGS, make
     from transformers_logits import compare
     folder = run.out("made")
-    ids, logits = make(name, folder), run.out("logits") + ".f32"
-    run.call(run.gstick, "eval", folder, "--tokens", ids, "--window", 128, "--dump-logits", logits, "--json")
+    ids, logits, helper = make(name, folder), run.out("logits") + ".f32", SETTINGS[name][2:]
+    described = ("--helper", os.path.join(HERE, "..", "..", *helper)) if helper else ()
+    run.call(run.gstick, "eval", folder, "--tokens", ids, "--window", 128, "--dump-logits", logits, "--json", *described)
     good, text = compare(folder, ids, logits, EXACT, 128)
     if not good:
         raise AssertionError(text)
