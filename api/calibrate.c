@@ -1,7 +1,7 @@
 #include <api/calibration.h>
 #include <api/opened.h>
+#include <api/output.h>
 #include <api/session.h>
-#include <base/file.h>
 #include <base/mem.h>
 #include <base/nearest.h>
 #include <calibrate/fingerprint.h>
@@ -16,15 +16,23 @@ static const int64_t DEFAULT_MEMORY = (int64_t)512 << 20;
 
 static const char *const compute_words[] = {"auto", "f32", "bf16"};
 static const char *const store_words[] = {"f32", "bf16"};
-static const char *const cache_words[] = {"none", "int8"};
+
+gs_status gs_calibration_cache(const gs_calibrate_options *o, bool *out, gs_error *err) {
+    static const char *const words[] = {"none", "int8"};
+    int cache;
+    GS_TRY(gs_choose("kv_cache", o->kv_cache, words, GS_COUNTOF(words), &cache, err));
+    *out = cache == 1;
+    return GS_OK;
+}
 
 static gs_status read_options(gs_context *cx, const gs_model *model, const gs_calibrate_options *o,
                               gs_stream_options *out, gs_error *err) {
-    int compute, store, cache;
+    int compute, store;
+    bool cache;
     gs_dtype source = gs_model_settings(model)->dtype;
     GS_TRY(gs_choose("calib_dtype", o->calib_dtype, compute_words, GS_COUNTOF(compute_words), &compute, err));
     GS_TRY(gs_choose("store", o->store, store_words, GS_COUNTOF(store_words), &store, err));
-    GS_TRY(gs_choose("kv_cache", o->kv_cache, cache_words, GS_COUNTOF(cache_words), &cache, err));
+    GS_TRY(gs_calibration_cache(o, &cache, err));
     if (!o->calib) return GS_FAIL(err, GS_E_INVALID, "no calibration set is given");
     if (o->samples < 0 || o->seq < 0 || o->seed < 0 || o->skip_tokens < 0 || o->sample_rows < 0)
         return GS_FAIL(err, GS_E_INVALID, "samples, seq, seed, skip_tokens and sample_rows are zero or more");
@@ -33,7 +41,7 @@ static gs_status read_options(gs_context *cx, const gs_model *model, const gs_ca
                                .memory = cx->memory_budget > 0 ? cx->memory_budget : DEFAULT_MEMORY,
                                .scratch_dir = o->scratch_dir, .skip_tokens = o->skip_tokens,
                                .sample_rows = o->sample_rows ? o->sample_rows : DEFAULT_SAMPLE_ROWS,
-                               .kv_cache = cache == 1};
+                               .kv_cache = cache};
     return GS_OK;
 }
 
@@ -109,20 +117,26 @@ gs_status gs_calibration_about(const gs_calibration *c, const gs_model *model, c
 
 /* ---- gs_calibrate ---- */
 
+static gs_status plan_segment(const gs_net *net, const gs_calibration *c, gs_statistics_writer *w, int64_t *count,
+                              gs_error *err) {
+    gs_observed_edges edges;
+    gs_status status = gs_observed_edges_find(net, c->options.kv_cache, &edges, err);
+    for (int e = 0; e < edges.count && status == GS_OK; e++) {
+        const gs_observed_edge *at = &edges.at[e];
+        status = gs_statistics_writer_plan(w, at->edge->name, at->edge->dims.dim[0], gs_stream_edge_samples(c->stream, at), err);
+    }
+    *count += edges.count;
+    gs_observed_edges_clear(&edges);
+    return status;
+}
+
 /* Every observed edge, from structure alone. */
 static gs_status plan(const gs_model *m, const gs_calibration *c, gs_statistics_writer *w, int64_t *edges,
                       gs_error *err) {
     for (int i = 0; i + 1 < gs_model_segments(m); i++) {
         gs_net *net;
-        gs_status status = GS_OK;
         GS_TRY(gs_model_segment(m, i, &net, err));
-        bool cache = c->options.kv_cache;
-        int n = gs_stream_edge_count(net, cache);
-        for (int e = 0; e < n && status == GS_OK; e++) {
-            const gs_edge *edge = gs_stream_edge(net, cache, e);
-            status = gs_statistics_writer_plan(w, edge->name, edge->dims.dim[0], gs_stream_edge_samples(c->stream, net, edge), err);
-        }
-        *edges += n;
+        gs_status status = plan_segment(net, c, w, edges, err);
         gs_net_destroy(net);
         GS_TRY(status);
     }
@@ -175,9 +189,7 @@ gs_status gs_calibrate(gs_session *session, const char *model, const char *stati
     gs_opened opened;
     double began = gs_clock();
     *result = (gs_calibrate_result){0};
-    if (!statistics || !*statistics) return GS_FAIL(err, GS_E_INVALID, "no output directory is given");
-    if (gs_path_same(model, statistics))
-        return GS_FAIL(err, GS_E_INVALID, "output '%s' is the input: it is never overwritten", statistics);
+    GS_TRY(gs_output_check_dir(model, statistics, err));
     GS_TRY(gs_opened_open(session->context.helper, model, NULL, &opened, err));
     gs_status status = opened.bundle ? GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle: calibrate the float model",
                                                model, gs_bundle_type(opened.bundle))
@@ -191,5 +203,6 @@ gs_status gs_calibrate(gs_session *session, const char *model, const char *stati
 
 gs_status gs_merge_statistics(const char *const *inputs, size_t n, const char *output, gs_error *err) {
     if (n < 1 || n > 1024) return GS_FAIL(err, GS_E_INVALID, "%zu statistics cannot be merged", n);
+    GS_TRY(gs_output_check_dir(NULL, output, err));
     return gs_statistics_merge(inputs, (int)n, output, err);
 }

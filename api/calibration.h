@@ -11,6 +11,8 @@ typedef struct gs_calibration {
     gs_stream *stream;
 } gs_calibration;
 
+/* Whether the cache is looked at, too. GS_E_INVALID for an unknown word. */
+gs_status gs_calibration_cache(const gs_calibrate_options *options, bool *out, gs_error *err) GS_NODISCARD;
 /* path: the model's, where its tokenizer is. GS_E_INVALID for an unknown word. */
 gs_status gs_calibration_open(gs_context *cx, const gs_model *model, const char *path,
                               const gs_calibrate_options *options, gs_calibration *out, gs_error *err) GS_NODISCARD;

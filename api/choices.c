@@ -1,5 +1,7 @@
 #include <api/choices.h>
 
+#include <api/calibration.h>
+#include <api/output.h>
 #include <base/nearest.h>
 #include <base/numbers.h>
 
@@ -9,14 +11,12 @@
 
 enum { W8A16, W8A8, W8A8_DYNAMIC, W8A8_MIX, FLOATING };
 static const char *const schemes[] = {"w8a16", "w8a8", "w8a8-dynamic", "w8a8-mix", "float"};
-static const char *const quantize_words[] = {"w8a16", "w8a8", "w8a8_dynamic", "w8a8_mix", "float"}; /* MindIE's */
 static const gs_scheme scheme_of[] = {GS_SCHEME_W8A16, GS_SCHEME_W8A8, GS_SCHEME_W8A8_DYNAMIC, GS_SCHEME_W8A8_MIX,
                                       GS_SCHEME_FLOAT};
 static const char *const conventions[] = {"ascend", "goldenstick"};
 static const char *const dtypes[] = {"auto", "f16", "bf16", "f32"};
 static const gs_dtype dtype_of[] = {GS_DTYPE_NONE, GS_F16, GS_BF16, GS_F32};
 static const char *const observers[] = {"minmax", "percentile", "mse"};
-static const char *const caches[] = {"none", "int8"};
 static const char *const compats[] = {"none", "msmodelslim-v1", "msmodelslim-v0", "goldenstick"}; /* by gs_compat */
 static const char *const automatic[] = {"auto"}, *const none[] = {"none"};
 static const double DEFAULT_PERCENTILE = 99.99, DEFAULT_THRESHOLD = 0.02, DEFAULT_SHARE = 0.05;
@@ -68,7 +68,7 @@ static gs_status read_observer(const gs_quantize_options *o, int scheme, gs_choi
 }
 
 static bool is_word(const gs_quantize_options *o, const char *word) {
-    return o->fallback_count == 1 && strcmp(o->fallback[0], word) == 0;
+    return o->fallback && o->fallback_count == 1 && strcmp(o->fallback[0], word) == 0;
 }
 
 static gs_status check_words(const gs_quantize_options *o, gs_error *err) {
@@ -100,7 +100,7 @@ static gs_status read_fallback(const gs_quantize_options *o, int scheme, gs_choi
     }
     if (s->fallback != GS_FALLBACK_NONE) c->needs_data = true;
     if (!(s->fallback_threshold > 0) || !isfinite(s->fallback_threshold))
-        return GS_FAIL(err, GS_E_INVALID, "a fallback threshold of %g", o->fallback_threshold);
+        return GS_FAIL(err, GS_E_INVALID, "a fallback threshold of %g is not a number above 0", o->fallback_threshold);
     if (!(s->fallback_share > 0 && s->fallback_share <= 1))
         return GS_FAIL(err, GS_E_INVALID, "a fallback share of %g is not above 0 and at most 1", o->fallback_share);
     for (int i = 0; i < GS_SCHEME_COUNT; i++)
@@ -118,9 +118,10 @@ static gs_status check_data(const gs_quantize_options *o, int scheme, const gs_c
         return GS_FAIL(err, GS_E_INVALID, "sequential and refine exclude each other: refinement reads its samples twice");
     if (!c->needs_data || c->has_data) return GS_OK;
     bool cache = c->config.kvcache_quant_dtype != GS_QUANT_NONE;
-    GS_FAIL(err, GS_E_INVALID, "%s%s%s%s needs calibration data", schemes[scheme],
+    bool fallback = c->smooth.fallback != GS_FALLBACK_NONE && !is_static(scheme);
+    GS_FAIL(err, GS_E_INVALID, "%s%s%s%s%s needs calibration data", schemes[scheme],
             c->smooth.smoothing != GS_SMOOTHING_NONE ? " with smoothing" : "", o->refine ? " with refinement" : "",
-            cache ? " with an int8 cache" : "");
+            fallback ? " with a fallback" : "", cache ? " with an int8 cache" : "");
     return gs_error_hint(err, "give a text with --calib FILE, or the result of 'gstick calibrate' with --stats");
 }
 
@@ -132,9 +133,9 @@ static gs_ptq_config config_of(int scheme) {
 }
 
 static gs_status read_cache(const gs_quantize_options *o, gs_choices *c, gs_error *err) {
-    int cache;
-    GS_TRY(gs_choose("kv_cache", o->calibrate.kv_cache, caches, GS_COUNTOF(caches), &cache, err));
-    if (cache == 0) return GS_OK;
+    bool cache;
+    GS_TRY(gs_calibration_cache(&o->calibrate, &cache, err));
+    if (!cache) return GS_OK;
     c->config.kvcache_quant_dtype = GS_QUANT_INT8;
     c->needs_data = true;
     return GS_OK;
@@ -162,12 +163,13 @@ static gs_status read_compat(const gs_quantize_options *o, int scheme, gs_choice
     if (tool == GS_COMPAT_NONE) return GS_OK;
     bool stick = tool == GS_COMPAT_GOLDENSTICK, automatic_alpha = o->alpha && strcmp(o->alpha, "auto") == 0;
     bool clipped = o->observer && strcmp(o->observer, "minmax") != 0;
-    bool searched = o->fallback && o->fallback_count == 1 && strcmp(o->fallback[0], "auto") == 0;
+    bool searched = is_word(o, "auto");
     if (automatic_alpha || clipped || searched || o->refine || o->group_size || (scheme == W8A8_MIX && tool != GS_COMPAT_MSMODELSLIM_V1)) {
         GS_FAIL(err, GS_E_INVALID, "compat %s is for the tool's own min-max arithmetic, not for %s", compats[tool],
                 automatic_alpha ? "alpha auto" : clipped ? "a clipping observer" : searched ? "fallback auto"
                 : o->refine ? "refine" : o->group_size ? "groups" : schemes[scheme]);
-        return gs_error_hint(err, "give --alpha none or a number, or leave --compat away");
+        return gs_error_hint(err, automatic_alpha ? "give --alpha none or a number, or leave --compat away"
+                                                  : "leave it or --compat away");
     }
     if (o->scale_convention && stick != (c->config.scale_convention == GS_SCALE_GOLDENSTICK))
         return GS_FAIL(err, GS_E_INVALID, "compat %s and scale convention %s contradict each other", compats[tool], o->scale_convention);
@@ -181,7 +183,7 @@ gs_status gs_choices_read(const gs_quantize_options *o, gs_choices *out, gs_erro
     GS_TRY(gs_choose("scale convention", o->scale_convention, conventions, GS_COUNTOF(conventions), &convention, err));
     GS_TRY(gs_choose("dtype", o->dtype, dtypes, GS_COUNTOF(dtypes), &dtype, err));
     GS_TRY(gs_choose("target", o->target, gs_target_names, GS_TARGET_COUNT, &target, err));
-    gs_choices c = {.dtype = dtype_of[dtype], .target = (gs_target)target, .quantize = quantize_words[scheme]};
+    gs_choices c = {.dtype = dtype_of[dtype], .target = (gs_target)target};
     c.config = config_of(scheme);
     c.config.scale_convention = convention ? GS_SCALE_GOLDENSTICK : GS_SCALE_ASCEND;
     c.has_data = o->stats || o->calibrate.calib;
@@ -201,8 +203,7 @@ gs_status gs_choices_read(const gs_quantize_options *o, gs_choices *out, gs_erro
     GS_TRY(read_cache(o, &c, err));
     GS_TRY(check_data(o, scheme, &c, err));
     GS_TRY(gs_ptq_config_check(&c.config, err));
-    if (o->max_shard_size < 0)
-        return GS_FAIL(err, GS_E_INVALID, "a file of %lld bytes cannot be", (long long)o->max_shard_size);
+    GS_TRY(gs_output_shard_bytes(o->max_shard_size, &c.max_shard_bytes, err));
     *out = c;
     return GS_OK;
 }
@@ -224,15 +225,14 @@ gs_status gs_choices_take_format(gs_choices *c, const gs_quantize_options *o, co
     return gs_ptq_config_check(p, err);
 }
 
-gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_options *o, const char *format,
-                                         int64_t max_shard_size) {
+gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_options *o, const char *format) {
     gs_quantize_options e = *o;
     gs_scheme scheme = gs_ptq_config_scheme(&c->config);
     for (size_t i = 0; i < GS_COUNTOF(schemes); i++)
         if (scheme_of[i] == scheme) e.scheme = schemes[i];
     e.group_size = c->config.group_size;
     e.compat = c->config.compat ? compats[c->config.compat] : NULL;
-    e.calibrate.kv_cache = c->config.kvcache_quant_dtype != GS_QUANT_NONE ? caches[1] : NULL;
+    if (c->config.kvcache_quant_dtype == GS_QUANT_NONE) e.calibrate.kv_cache = NULL;
     e.format = format;
     e.target = gs_target_names[c->target];
     for (size_t i = 0; i < GS_COUNTOF(dtypes); i++)
@@ -249,7 +249,7 @@ gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_
     }
     if (c->smooth.fallback != GS_FALLBACK_NONE) e.fallback_threshold = c->smooth.fallback_threshold;
     if (c->smooth.fallback == GS_FALLBACK_AUTO) e.fallback_share = c->smooth.fallback_share;
-    e.max_shard_size = max_shard_size;
+    e.max_shard_size = (int64_t)c->max_shard_bytes;
     return e;
 }
 

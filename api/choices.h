@@ -16,7 +16,7 @@ typedef struct gs_choices {
     bool needs_data;                 /* the job cannot be done without statistics */
     bool linears_need_data;          /* and not only for its cache */
     bool has_data;                   /* statistics or a calibration set are given */
-    const char *quantize;            /* config.json's word, "w8a8_dynamic" */
+    uint64_t max_shard_bytes;        /* tensor bytes a file */
     char alpha[32];                  /* canonical, for the manifest */
 } gs_choices;
 
@@ -30,8 +30,7 @@ gs_status gs_choices_take_format(gs_choices *c, const gs_quantize_options *o, co
                                  gs_error *err) GS_NODISCARD;
 
 /* o with every default filled in, for the manifest; borrows from both. */
-gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_options *o, const char *format,
-                                         int64_t max_shard_size);
+gs_quantize_options gs_choices_effective(const gs_choices *c, const gs_quantize_options *o, const char *format);
 /* The calibration options of a manifest's recipe: those that were used, so that statistics and a calibration set
  * give the same manifest, and the recipe the same bundle again. Borrows from *about. */
 void gs_choices_take_calibration(const gs_statistics_info *about, gs_quantize_options *effective);

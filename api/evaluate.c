@@ -1,5 +1,6 @@
 /* gs_evaluate: tokens from a text or a file, then perplexity of whatever the path holds. */
 #include <api/opened.h>
+#include <api/output.h>
 #include <api/session.h>
 #include <base/file.h>
 #include <base/mem.h>
@@ -73,6 +74,12 @@ static gs_status tokenize(gs_context *cx, const gs_evaluate_options *o, const ch
     return status;
 }
 
+static gs_status check_output(const gs_evaluate_options *o, const char *model, gs_error *err) {
+    const char *const input[] = {model, o->against, o->text, o->tokens};
+    for (size_t i = 0; i < GS_COUNTOF(input); i++) GS_TRY(gs_output_check_input(input[i], o->dump_logits, err));
+    return GS_OK;
+}
+
 gs_status gs_evaluate(gs_session *session, const char *model, const gs_evaluate_options *o,
                       gs_eval_result *result, gs_error *err) {
     gs_eval_options options;
@@ -84,6 +91,7 @@ gs_status gs_evaluate(gs_session *session, const char *model, const gs_evaluate_
     gs_status status;
     GS_TRY(read_options(o, &options, err));
     GS_TRY(read_arithmetic(o, &bundle, err));
+    GS_TRY(check_output(o, model, err));
     GS_TRY_GOTO(status, done, gs_opened_open(helper, model, &bundle, &opened, err));
     if (o->against) GS_TRY_GOTO(status, done, gs_opened_open(helper, o->against, &plain, &reference, err));
     GS_TRY_GOTO(status, done, tokenize(&session->context, o, model, &options, &ids, &count, err));

@@ -1,6 +1,7 @@
 /* gs_export: what a path holds, in another format. One walk to plan, one to write; nothing is quantized, and what the
  * format cannot carry as it is, the format refuses. */
 #include <api/opened.h>
+#include <api/output.h>
 #include <api/session.h>
 #include <base/file.h>
 #include <base/json.h>
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const int64_t DEFAULT_SHARD = (int64_t)4 << 30;
 enum { MAX_MANIFEST = 64 << 20 };
 
 typedef struct job {
@@ -25,13 +25,6 @@ typedef struct job {
     gs_bundle_writer *writer;
     gs_export_result *result;
 } job;
-
-static gs_status check_paths(const char *input, const char *output, gs_error *err) {
-    if (!output || !*output) return GS_FAIL(err, GS_E_INVALID, "no output directory is given");
-    if (gs_path_same(input, output))
-        return GS_FAIL(err, GS_E_INVALID, "output '%s' is the input: it is never overwritten", output);
-    return GS_OK;
-}
 
 /* The dtype that the model is served in; where config.json does not say (GGUF), that of its embedding. */
 static gs_dtype served_dtype(const gs_model *m) {
@@ -53,11 +46,8 @@ static gs_status read_options(job *j, gs_error *err) {
     }
     GS_TRY(gs_bundle_format_find(o->format, &j->format, err));
     GS_TRY(gs_choose("target", o->target, gs_target_names, GS_TARGET_COUNT, &target, err));
-    if (o->max_shard_size < 0)
-        return GS_FAIL(err, GS_E_INVALID, "a file of %lld bytes cannot be", (long long)o->max_shard_size);
     j->bundle.target = (gs_target)target;
-    j->bundle.max_shard_bytes = (uint64_t)(o->max_shard_size ? o->max_shard_size : DEFAULT_SHARD);
-    return GS_OK;
+    return gs_output_shard_bytes(o->max_shard_size, &j->bundle.max_shard_bytes, err);
 }
 
 static bool is_offset_zero(const gs_node *node) {
@@ -80,15 +70,12 @@ static gs_status look_at_activations(job *j, gs_error *err) {
 
 static gs_status prepare(job *j, const char *output, gs_error *err) {
     const gs_bundle_open_options codes = {.config = j->options->config, .codes = true};
-    GS_TRY(check_paths(j->path, output, err));
+    GS_TRY(gs_output_check_dir(j->path, output, err));
     GS_TRY(read_options(j, err));
     GS_TRY(gs_opened_open(j->cx->helper, j->path, &codes, &j->source, err));
     const gs_model *m = j->source.model;
-    j->bundle.source = gs_model_checkpoint(m);
+    gs_output_describe(m, &j->bundle);
     j->bundle.dtype = served_dtype(m);
-    j->bundle.embed = gs_model_helper(m)->name.embed;
-    j->bundle.head = gs_model_helper(m)->name.head;
-    j->bundle.tied = gs_model_settings(m)->tied;
     j->result->bytes_in = gs_checkpoint_bytes(j->bundle.source);
     GS_TRY(look_at_activations(j, err));
     return gs_bundle_writer_create(j->cx, j->format, output, &j->bundle, &j->writer, err);

@@ -5,9 +5,9 @@
 #include <api/choices.h>
 #include <api/manifest.h>
 #include <api/opened.h>
+#include <api/output.h>
 #include <api/session.h>
 #include <api/smoothing_check.h>
-#include <base/file.h>
 #include <base/mem.h>
 #include <calibrate/fingerprint.h>
 #include <deploy/bundle_writer.h>
@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const int64_t DEFAULT_SHARD = (int64_t)4 << 30;
 static const double SMOOTHING_TOLERANCE = 1e-5;
 enum { CHECK_TOKENS = 64 };
 
@@ -43,14 +42,6 @@ typedef struct job {
     char note[240];
     double smoothing_change;
 } job;
-
-static gs_status check_paths(const char *model, const char *bundle, bool dry_run, gs_error *err) {
-    if (dry_run) return GS_OK;
-    if (!bundle || !*bundle) return GS_FAIL(err, GS_E_INVALID, "no output directory is given");
-    if (gs_path_same(model, bundle))
-        return GS_FAIL(err, GS_E_INVALID, "output '%s' is the input: it is never overwritten", bundle);
-    return GS_OK;
-}
 
 /* ---- what calibration says ---- */
 
@@ -162,17 +153,13 @@ static gs_status decide(job *j, gs_error *err) {
 /* ---- the bundle ---- */
 
 static void describe(job *j) {
-    const gs_model *m = j->source.model;
     j->bundle = (gs_bundle_options){
-        .source = gs_model_checkpoint(m),
         .dtype = j->choices.config.compute,
         .target = j->choices.target,
-        .embed = gs_model_helper(m)->name.embed,
-        .head = gs_model_helper(m)->name.head,
-        .tied = gs_model_settings(m)->tied,
         .act_symmetric = j->options->act_symmetric,
-        .max_shard_bytes = (uint64_t)(j->options->max_shard_size ? j->options->max_shard_size : DEFAULT_SHARD),
+        .max_shard_bytes = j->choices.max_shard_bytes,
     };
+    gs_output_describe(j->source.model, &j->bundle);
 }
 
 /* A quantized segment as the format's names have it. */
@@ -223,8 +210,7 @@ static gs_status quantize_segment(job *j, int i, gs_error *err) {
 
 static gs_status write_manifest(job *j, gs_error *err) {
     gs_strbuf manifest = {0};
-    gs_quantize_options recipe =
-        gs_choices_effective(&j->choices, j->options, j->format->name, (int64_t)j->bundle.max_shard_bytes);
+    gs_quantize_options recipe = gs_choices_effective(&j->choices, j->options, j->format->name);
     if (j->decides) gs_choices_take_calibration(&j->about, &recipe);
     gs_status status = gs_manifest_text(&recipe, j->source.model, j->decides ? &j->about : NULL, j->smoothing_change,
                                         gs_comp_algo_summary(j->algo), &manifest, err);
@@ -248,6 +234,26 @@ static gs_status run(job *j, gs_quantize_result *result, gs_error *err) {
 }
 
 /* ---- the job ---- */
+
+static gs_status check_and_drop(gs_net *net, gs_error *err) {
+    gs_status status = gs_cache_quant_check(net, err);
+    gs_net_destroy(net);
+    return status;
+}
+
+/* Before any data is looked at: projections as the source has them, and as the family does, whose names the bundle gets. */
+static gs_status check_cache(const job *j, gs_error *err) {
+    const gs_model *m = j->source.model;
+    if (j->choices.config.kvcache_quant_dtype == GS_QUANT_NONE) return GS_OK;
+    for (int i = 0; i < gs_model_segments(m); i++) {
+        gs_net *net;
+        GS_TRY(gs_model_segment(m, i, &net, err));
+        GS_TRY(check_and_drop(net, err));
+        GS_TRY(gs_model_blueprint_as(j->cx->helper, gs_model_settings(m), i, &net, NULL, err));
+        GS_TRY(check_and_drop(net, err));
+    }
+    return GS_OK;
+}
 
 static gs_status create_algorithm(job *j, gs_error *err) {
     const gs_choices *c = &j->choices;
@@ -279,7 +285,7 @@ static gs_status settle_dtype(job *j, gs_error *err) {
 }
 
 static gs_status prepare(job *j, const char *bundle, gs_error *err) {
-    GS_TRY(check_paths(j->path, bundle, j->options->dry_run, err));
+    if (!j->options->dry_run) GS_TRY(gs_output_check_dir(j->path, bundle, err));
     GS_TRY(gs_choices_read(j->options, &j->choices, err));
     GS_TRY(gs_bundle_format_find(j->options->format, &j->format, err));
     GS_TRY(gs_choices_take_format(&j->choices, j->options, j->format, err));
@@ -287,6 +293,7 @@ static gs_status prepare(job *j, const char *bundle, gs_error *err) {
     if (j->source.bundle)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle already", j->path, gs_bundle_type(j->source.bundle));
     GS_TRY(gs_choices_check_names(&j->choices, j->source.model, err));
+    GS_TRY(check_cache(j, err));
     if (j->choices.has_data && !j->choices.needs_data)
         gs_log(j->cx, GS_LOG_WARN, "nothing in this job needs calibration data: it is not read");
     GS_TRY(create_algorithm(j, err));

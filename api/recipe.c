@@ -31,8 +31,8 @@ enum { MAX_RECIPE = 1 << 20 };
 
 static const gs_option_row rows[] = {
     ROW(STRING, scheme, "NAME", "w8a16 (default), w8a8, w8a8-dynamic, w8a8-mix (both), float (nothing)")
-    ROW(STRING, format, "NAME", "ascend: vllm-ascend and MindIE (default)")
-    ROW(STRING, target, "NAME", "both (default), vllm-ascend, mindie: which mixtures are allowed")
+    ROW(STRING, format, "NAME", "ascend (default), mindspore, mindspore-ckpt, compressed-tensors, gptq or gguf")
+    ROW(STRING, target, "NAME", "both (default), vllm-ascend, mindie, 310p: which mixtures are allowed")
     ROW(STRING, dtype, "T", "of what stays float: auto (default), f16, bf16, f32")
     ROW(STRING, scale_convention, "NAME", "ascend max|w|/127 (default), goldenstick 2max|w|/255")
     LIST(blacklist, "WORDS", "linears whose name contains one stay float (default lm_head)")

@@ -14,7 +14,7 @@
 
 enum { MOST = 1 << 16 };
 static double seconds_each = 0.05;
-static float a[MOST], b[MOST], c[MOST], low[MOST], low_high[2];
+static float a[MOST], b[MOST], c[MOST], low[MOST];
 static int32_t s[MOST];
 static uint16_t h[MOST];
 static int8_t q[MOST];
@@ -44,7 +44,6 @@ static volatile float sink;
     X(scale_channels, 12, k->scale_channels(n, a, b, c))                                         \
     X(relu_f32, 8, k->relu_f32(n, a, c))                                                         \
     X(max_f32, 4, sink = k->max_f32(n, a))                                                       \
-    X(min_max_f32, 4, k->min_max_f32(n, a, low_high))                                            \
     X(min_max_channels, 20, k->min_max_channels(n, a, low, c))                                   \
     X(exp_sum_f32, 8, sink = k->exp_sum_f32(n, a, 4, c))                                         \
     X(exp_sum_bf16, 6, sink = k->exp_sum_bf16(n, a, 4, h))                                       \

@@ -2,8 +2,10 @@
  * quantizations. A directory with
  *
  *   statistics.json         format version, model hash, set hash, settings, and one row an edge
- *   statistics.safetensors  for each edge "<edge>.min", ".max" F32 [width], ".abs_sum", ".square_sum" F64
- *                           [width], ".histogram" U64 [bins], ".sample" BF16 [sample_rows, width]
+ *   statistics.safetensors  for each edge "<edge>.min", ".max" F32 [width], ".fold_min", ".fold_max" F32 [2, width],
+ *                           ".abs_sum", ".square_sum" F64 [width], ".histogram" U64 [bins], ".sample" BF16
+ *                           [sample_rows, width], ".sample_fold" U8 and ".sample_energy" F32 [sample_rows]: the
+ *                           members of gs_observer
  *
  * written edge by edge, so that only one edge's statistics need to be in memory; it appears whole or
  * not at all. Read back through a map, edge by edge. The same input gives the same bytes.

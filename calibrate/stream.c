@@ -30,74 +30,13 @@ struct gs_stream {
     int64_t *starts; /* [sequences + 1] of a group */
     /* while a net is observed */
     gs_observer_set *set;
-    const gs_edge **landing; /* [set->count], see landing_of */
-    bool *whole;             /* [set->count]: every token counts, and no row is kept */
-    routed *routed;          /* [routed_count], which is set->count */
+    gs_observed_edges edges; /* one an observer, in the same order */
+    routed *routed;          /* [routed_count], which is edges.count */
     int routed_count;
     float *gathered;         /* [most_rows, the widest routed edge] */
     int64_t *gathered_token; /* [most_rows] */
     int64_t first_sequence, seen; /* of the group in hand; rows counted before it */
 };
-
-/* ---- which edges ---- */
-
-static bool linears_read(const gs_net *net, const gs_edge *edge) {
-    gs_node *reader;
-    for (int i = 0; (reader = gs_net_consumer(net, edge, i)); i++)
-        if (reader->op == GS_OP_LINEAR) return true;
-    return false;
-}
-
-static bool is_cached(const gs_net *net, const gs_edge *edge) {
-    gs_node *reader;
-    for (int i = 0; (reader = gs_net_consumer(net, edge, i)); i++)
-        if (reader->op == GS_OP_ATTENTION && (reader->input[1] == edge || reader->input[2] == edge)) return true;
-    return false;
-}
-
-/* The i-th observed edge, or with i beyond them NULL and their number. */
-static const gs_edge *observed_edge(const gs_net *net, bool kv_cache, int i, int *count) {
-    *count = 0;
-    for (int e = 0; e < gs_net_edge_count(net); e++) {
-        const gs_edge *edge = gs_net_edge(net, e);
-        if (!linears_read(net, edge) && !(kv_cache && is_cached(net, edge))) continue;
-        if ((*count)++ == i) return edge;
-    }
-    return NULL;
-}
-
-int gs_stream_edge_count(const gs_net *net, bool kv_cache) {
-    int count;
-    observed_edge(net, kv_cache, -1, &count);
-    return count;
-}
-
-const gs_edge *gs_stream_edge(const gs_net *net, bool kv_cache, int i) {
-    int count;
-    return observed_edge(net, kv_cache, i, &count);
-}
-
-static const gs_node *only_reader(const gs_net *net, const gs_node *node) {
-    return node->output->consumers == 1 ? gs_net_consumer(net, node->output, 0) : NULL;
-}
-
-/* Past the sum over experts, if the node is part of one. */
-static const gs_node *behind_experts(const gs_net *net, const gs_node *node) {
-    while (node && (node->op == GS_OP_ROUTED || node->op == GS_OP_ROUTED_ADD)) node = only_reader(net, node);
-    return node;
-}
-
-/* Where the outputs of the linears that read an edge end up: in the sum, when one of them goes only to an ADD; NULL
- * otherwise. How much an error there matters is told by the size of that sum. (An expert's share of it is less.) */
-static const gs_edge *landing_of(const gs_net *net, const gs_edge *edge) {
-    gs_node *reader;
-    for (int i = 0; (reader = gs_net_consumer(net, edge, i)); i++) {
-        if (reader->op != GS_OP_LINEAR) continue;
-        const gs_node *next = behind_experts(net, only_reader(net, reader));
-        if (next && next->op == GS_OP_ADD) return next->output;
-    }
-    return NULL;
-}
 
 /* ---- groups of sequences ---- */
 
@@ -132,8 +71,8 @@ int64_t gs_stream_sample_rows(const gs_stream *s) {
     return s->options.sample_rows < s->counted ? s->options.sample_rows : s->counted;
 }
 
-int64_t gs_stream_edge_samples(const gs_stream *s, const gs_net *net, const gs_edge *edge) {
-    return linears_read(net, edge) ? gs_stream_sample_rows(s) : 0;
+int64_t gs_stream_edge_samples(const gs_stream *s, const gs_observed_edge *edge) {
+    return edge->linear ? gs_stream_sample_rows(s) : 0;
 }
 
 static gs_status allocate(gs_stream *s, gs_error *err) {
@@ -185,9 +124,8 @@ void gs_stream_destroy(gs_stream *s) {
     gs_free(s->in);
     gs_free(s->out);
     gs_free(s->starts);
-    gs_free(s->landing);
-    gs_free(s->whole);
     clear_routed(s);
+    gs_observed_edges_clear(&s->edges);
     gs_free(s);
 }
 
@@ -207,15 +145,16 @@ const gs_observer *gs_observer_set_find(const gs_observer_set *set, const char *
     return NULL;
 }
 
-static gs_status init_routed(gs_stream *s, const gs_net *net, int count, gs_error *err) {
+static gs_status init_routed(gs_stream *s, gs_error *err) {
     int64_t widest = 0;
+    int count = s->edges.count;
     clear_routed(s);
     s->routed = gs_calloc((size_t)count + 1, sizeof *s->routed);
     if (!s->routed) return gs_error_nomem(err, (size_t)count * sizeof *s->routed);
     s->routed_count = count;
     for (int i = 0; i < count; i++) {
-        const gs_edge *edge = gs_stream_edge(net, s->options.kv_cache, i);
-        int64_t samples = gs_stream_edge_samples(s, net, edge);
+        const gs_edge *edge = s->edges.at[i].edge;
+        int64_t samples = gs_stream_edge_samples(s, &s->edges.at[i]);
         if (!gs_routed_select(edge)) continue;
         s->routed[i] = (routed){.is = true, .step = 1, .token = gs_calloc((size_t)samples + 1, sizeof(int64_t))};
         if (!s->routed[i].token) return gs_error_nomem(err, (size_t)samples * sizeof(int64_t));
@@ -229,21 +168,17 @@ static gs_status init_routed(gs_stream *s, const gs_net *net, int count, gs_erro
 }
 
 static gs_status init_set(gs_stream *s, const gs_net *net, gs_observer_set *set, gs_error *err) {
-    bool cache = s->options.kv_cache;
-    int count = gs_stream_edge_count(net, cache);
     *set = (gs_observer_set){0};
+    gs_observed_edges_clear(&s->edges);
+    GS_TRY(gs_observed_edges_find(net, s->options.kv_cache, &s->edges, err));
+    int count = s->edges.count;
     set->observer = gs_calloc((size_t)count + 1, sizeof *set->observer);
-    gs_free(s->landing);
-    gs_free(s->whole);
-    s->landing = gs_calloc((size_t)count + 1, sizeof(const gs_edge *));
-    s->whole = gs_calloc((size_t)count + 1, sizeof *s->whole);
-    if (!set->observer || !s->landing || !s->whole) return gs_error_nomem(err, (size_t)count * sizeof *set->observer);
-    GS_TRY(init_routed(s, net, count, err));
+    if (!set->observer) return gs_error_nomem(err, (size_t)count * sizeof *set->observer);
+    GS_TRY(init_routed(s, err));
     for (int i = 0; i < count; i++) {
-        const gs_edge *edge = gs_stream_edge(net, cache, i);
-        s->landing[i] = landing_of(net, edge);
-        s->whole[i] = !linears_read(net, edge);
-        GS_TRY(gs_observer_init(&set->observer[i], edge->name, edge->dims.dim[0], gs_stream_edge_samples(s, net, edge), err));
+        const gs_edge *edge = s->edges.at[i].edge;
+        GS_TRY(gs_observer_init(&set->observer[i], edge->name, edge->dims.dim[0],
+                                gs_stream_edge_samples(s, &s->edges.at[i]), err));
         set->count++;
     }
     return GS_OK;
@@ -346,17 +281,16 @@ static void see_landing(gs_stream *s, gs_observer *o, const gs_batch *batch, int
 
 static gs_status see(void *ctx, const gs_edge *edge, const gs_batch *batch, const float *data, gs_error *err) {
     gs_stream *s = ctx;
-    for (int i = 0; i < s->set->count; i++) {
+    for (int i = s->edges.first_landing[edge->index]; i >= 0; i = s->edges.at[i].next_landing) {
         gs_observer *o = &s->set->observer[i];
-        if (s->landing[i] == edge && s->routed[i].is)
-            see_routed_landing(s, &s->routed[i], o, batch, edge->dims.dim[0], data);
-        else if (s->landing[i] == edge)
-            see_landing(s, o, batch, edge->dims.dim[0], data);
-        if (strcmp(o->name, edge->name) != 0) continue;
-        if (s->routed[i].is) GS_TRY(see_routed(s, &s->routed[i], o, batch, data, err));
-        else GS_TRY(s->whole[i] ? see_whole(s, o, batch, data, err) : see_rows(s, o, batch, data, err));
+        if (s->routed[i].is) see_routed_landing(s, &s->routed[i], o, batch, edge->dims.dim[0], data);
+        else see_landing(s, o, batch, edge->dims.dim[0], data);
     }
-    return GS_OK;
+    int i = s->edges.of[edge->index];
+    if (i < 0) return GS_OK;
+    gs_observer *o = &s->set->observer[i];
+    if (s->routed[i].is) return see_routed(s, &s->routed[i], o, batch, data, err);
+    return s->edges.at[i].linear ? see_rows(s, o, batch, data, err) : see_whole(s, o, batch, data, err);
 }
 
 /* ---- running ---- */

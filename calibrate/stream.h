@@ -8,13 +8,11 @@
  *         gs_stream_observe(stream, net, &observers, err)    what its linears read; activations stay
  *         gs_stream_advance(stream, net or a quantized form of it, err)
  *
- * Observed are the edges that a LINEAR reads (calibrate asks the net; no family is named), and with kv_cache the keys and
- * values that ATTENTION reads, its inputs 1 and 2: of those all tokens count, since all of them are cached, and no sample is
- * kept. Of the others the first
- * skip_tokens tokens of each sequence (attention sinks, a BOS) pass through but are not counted; sequences
- * of different lengths lie end to end, so there is no padding to leave out. Of what an expert's linears read
- * (network/routing.h) the tokens that go to it count, so an observer may have seen no rows; its sample is of those tokens,
- * evenly spaced, and filled up with rows of zeros.
+ * Observed are the edges of observed_edges.h. Of keys and values that only ATTENTION reads all tokens count, since all of
+ * them are cached, and no sample is kept. Of the others the first skip_tokens tokens of each sequence (attention sinks, a
+ * BOS) pass through but are not counted; sequences of different lengths lie end to end, so there is no padding to leave out.
+ * Of what an expert's linears read (network/routing.h) the tokens that go to it count, so an observer may have seen no rows;
+ * its sample is of those tokens, evenly spaced, and filled up with rows of zeros.
  *
  * Groups hold GS_STREAM_ROWS tokens or one sequence, whatever the memory, so that statistics depend neither on
  * it nor on threads. The memory option bounds the store alone.
@@ -23,6 +21,7 @@
 #define GS_CALIBRATE_STREAM_H
 
 #include <base/context.h>
+#include <calibrate/observed_edges.h>
 #include <calibrate/observer.h>
 #include <kernels/gemm/gemm.h>
 #include <llm/model.h>
@@ -40,7 +39,7 @@ typedef struct gs_stream_options {
     bool kv_cache;           /* observe keys and values, too */
 } gs_stream_options;
 
-/* One observer an observed edge, in execution order. */
+/* One observer an observed edge, in the order of gs_observed_edges. */
 typedef struct gs_observer_set {
     gs_observer *observer;
     int count;
@@ -53,13 +52,10 @@ gs_status gs_stream_create(gs_context *cx, const gs_model *model, const gs_corpu
                            const gs_stream_options *options, gs_stream **out, gs_error *err) GS_NODISCARD;
 void gs_stream_destroy(gs_stream *s); /* NULL ok */
 
-/* Edges of a net that would be observed, in the order of the set. */
-int gs_stream_edge_count(const gs_net *net, bool kv_cache);
-const gs_edge *gs_stream_edge(const gs_net *net, bool kv_cache, int i);
 /* Rows each observer of what linears read will have kept. */
 int64_t gs_stream_sample_rows(const gs_stream *s);
 /* Rows the observer of an edge will have kept. */
-int64_t gs_stream_edge_samples(const gs_stream *s, const gs_net *net, const gs_edge *edge);
+int64_t gs_stream_edge_samples(const gs_stream *s, const gs_observed_edge *edge);
 
 /* Runs the net over everything without keeping its outputs. The observers are the caller's
  * (gs_observer_set_clear). GS_E_NUMERIC for NaN or infinity in an observed value, with the edge and the row. */

@@ -77,7 +77,7 @@ gs_status gs_args_parse(const gs_command *c, int argc, char **argv, const char *
     bool only_words = false;
     *npositional = 0;
     *help = false;
-    for (int i = 0; i < argc && !only_words; i++)
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             *help = true;
             return GS_OK;

@@ -11,7 +11,6 @@
 typedef struct survey {
     int64_t linears, linear_params, quantized; /* without routers */
     int64_t experts, routers, top_k;           /* in all; layers with experts; experts of a token */
-    uint64_t linear_bytes, other_bytes;
     int64_t dtype_tensors[GS_DTYPE_COUNT];
     uint64_t dtype_bytes[GS_DTYPE_COUNT];
 } survey;
@@ -58,10 +57,8 @@ static void tokenizer_text(const char *path, char out[256]) {
 }
 
 static void container_text(const gs_opened *o, char out[64]) {
-    static const char *const names[] = {[GS_CONTAINER_SAFETENSORS] = "safetensors", [GS_CONTAINER_GGUF] = "GGUF",
-                                        [GS_CONTAINER_TORCH] = "PyTorch"};
     if (o->bundle) snprintf(out, 64, "%s bundle", gs_bundle_format_name(o->bundle));
-    else snprintf(out, 64, "%s", names[gs_checkpoint_container(gs_model_checkpoint(o->model))]);
+    else snprintf(out, 64, "%s", gs_container_title(gs_checkpoint_container(gs_model_checkpoint(o->model))));
 }
 
 static const char *dtype_text(const gs_model_config *c) {
@@ -104,10 +101,12 @@ static void put_json(gs_strbuf *out, const gs_opened *o, const survey *s, const 
     char tokenizer[256], container[64];
     tokenizer_text(path, tokenizer);
     container_text(o, container);
-    gs_strbuf_printf(out, "{\"family\": \"%s\", \"container\": \"%s\", \"type\": \"%s\", \"layers\": %lld, \"hidden\": %lld, "
+    gs_strbuf_puts(out, "{\"family\": ");
+    gs_strbuf_json(out, gs_model_helper(m)->family, strlen(gs_model_helper(m)->family));
+    gs_strbuf_printf(out, ", \"container\": \"%s\", \"type\": \"%s\", \"layers\": %lld, \"hidden\": %lld, "
                           "\"intermediate\": %lld, \"heads\": %lld, \"kv_heads\": %lld, \"head_dim\": %lld, \"vocab\": %lld, "
                           "\"tied\": %s, \"max_positions\": %lld, \"rope_theta\": %.17g, \"dtype\": \"%s\", ",
-                     gs_model_helper(m)->family, container, o->bundle ? gs_bundle_type(o->bundle) : "FLOAT",
+                     container, o->bundle ? gs_bundle_type(o->bundle) : "FLOAT",
                      (long long)c->layers, (long long)c->hidden, (long long)c->intermediate, (long long)c->heads,
                      (long long)c->kv_heads, (long long)c->head_dim, (long long)c->vocab, c->tied ? "true" : "false",
                      (long long)c->max_positions, c->rope_theta, dtype_text(c));

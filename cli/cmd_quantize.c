@@ -141,12 +141,12 @@ int gs_cmd_quantize(int argc, char **argv) {
     const gs_arg shared[] = {GS_UI_ARGS(&ui)};
     gs_option_args_init(&options, &o, false, &output, 1, shared, GS_COUNTOF(shared));
     const gs_command command = {
-        "gstick quantize MODEL --scheme w8a16|w8a8|w8a8-dynamic -o BUNDLE [options]",
+        "gstick quantize MODEL --scheme w8a16|w8a8|w8a8-dynamic|w8a8-mix|float -o BUNDLE [options]",
         "Quantizes every linear of a model and writes a bundle with all that a server needs. Works\n"
         "segment by segment: memory does not grow with the model. The bundle appears whole or not at\n"
         "all, and the same input gives the same bytes at any number of threads.\n\n"
-        "w8a16 and w8a8-dynamic need no data; static w8a8, smoothing (--alpha) and --refine learn from a\n"
-        "calibration set (--calib) or from statistics made before (--stats).",
+        "w8a16 and w8a8-dynamic need no data; static w8a8, smoothing (--alpha), --refine, --fallback and an int8\n"
+        "cache (--kv-cache) learn from a calibration set (--calib) or from statistics made before (--stats).",
         "example: gstick quantize ./TinyLlama -o ./TinyLlama-w8a16\n"
         "         gstick quantize ./TinyLlama --scheme w8a8 --calib wiki.txt -o ./TinyLlama-w8a8\n"
         "         gstick eval ./TinyLlama-w8a16 --text wiki.test.raw --against ./TinyLlama\n\n" GS_EXIT_CODES,

@@ -1,3 +1,4 @@
+#include <api/output.h>
 #include <api/session.h>
 #include <base/file.h>
 #include <base/mem.h>
@@ -74,6 +75,8 @@ static gs_status run(job *j, gs_context *cx, gs_error *err) {
     char *text = NULL;
     int32_t *ids = NULL;
     size_t len;
+    GS_TRY(gs_output_check_input(j->model, j->out, err));
+    GS_TRY(gs_output_check_input(j->text, j->out, err));
     GS_TRY(gs_tokenizer_open(j->model, &tokenizer, err));
     gs_status status = gs_file_read(j->text, MAX_TEXT, &text, &len, err);
     if (status == GS_OK) {

@@ -141,8 +141,9 @@ typedef struct gs_quantize_options {
     /* "w8a16", "w8a8", "w8a8-dynamic", "w8a8-mix" (static to decode, per token to prefill) or "float" (nothing is
      * quantized) */
     const char *scheme;
-    const char *format;           /* "ascend" */
-    const char *target;           /* "both" (vllm-ascend and MindIE), "vllm-ascend" or "mindie" */
+    /* "ascend" (default), "mindspore", "mindspore-ckpt", "compressed-tensors", "gptq" or "gguf" */
+    const char *format;
+    const char *target;           /* "both" (vllm-ascend and MindIE; default), "vllm-ascend", "mindie" or "310p" */
     const char *scale_convention; /* "ascend" (max|w|/127) or "goldenstick" (2 max|w|/255) */
     /* "f16", "bf16", "f32", or "auto": that of the source; for a float32 or block-quantized
      * source f16, or bf16 where a value does not fit f16 */
@@ -257,7 +258,7 @@ GS_API gs_status gs_evaluate(gs_session *session, const char *model,
 
 /* Zeroed is valid but for format. */
 typedef struct gs_export_options {
-    const char *format;     /* "ascend", "mindspore", "mindspore-ckpt", "compressed-tensors", "gptq", "gguf" */
+    const char *format;     /* as in gs_quantize_options; it has to be given */
     const char *target;     /* of an ascend bundle, as in gs_quantize_options */
     const char *config;     /* directory with the config.json of a bundle that has none */
     int64_t max_shard_size; /* tensor bytes a file; 0: 4 GiB */

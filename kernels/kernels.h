@@ -70,8 +70,6 @@ typedef void gs_scale_channels_fn(int64_t n, const float *x, const float *s, flo
 typedef void gs_relu_f32_fn(int64_t n, const float *x, float *y);
 /* max x[i], -inf for n = 0; NaN is skipped. exact. */
 typedef float gs_max_f32_fn(int64_t n, const float *x);
-/* out[0] = min x[i], out[1] = max x[i]; +inf and -inf for n = 0; NaN is skipped. exact. */
-typedef void gs_min_max_f32_fn(int64_t n, const float *x, float out[2]);
 /* lo[i] = x[i] where x[i] < lo[i], hi[i] = x[i] where x[i] > hi[i]; else (so for NaN) they stay.
  * exact. */
 typedef void gs_min_max_channels_fn(int64_t n, const float *x, float *lo, float *hi);
@@ -110,7 +108,6 @@ typedef void gs_kl_block_f32_fn(int64_t n, const float *p, float mp, const float
     X(scale_channels)                                                          \
     X(relu_f32)                                                                \
     X(max_f32)                                                                 \
-    X(min_max_f32)                                                             \
     X(min_max_channels)                                                        \
     X(exp_sum_f32)                                                             \
     X(exp_sum_bf16)                                                            \

@@ -200,12 +200,20 @@ gs_container gs_checkpoint_container(const gs_checkpoint *c) {
     return c->container;
 }
 
+static const struct {
+    const char *word, *title;
+} containers[GS_CONTAINER_COUNT] = {
+#define X(name, word, title) {word, title},
+    GS_CONTAINER_LIST(X)
+#undef X
+};
+
 const char *gs_container_name(gs_container container) {
-    switch (container) {
-    case GS_CONTAINER_GGUF: return "gguf";
-    case GS_CONTAINER_TORCH: return "pytorch";
-    default: return "safetensors";
-    }
+    return containers[container].word;
+}
+
+const char *gs_container_title(gs_container container) {
+    return containers[container].title;
 }
 
 const char *gs_checkpoint_path(const gs_checkpoint *c) {

@@ -9,9 +9,21 @@
 
 typedef struct gs_checkpoint gs_checkpoint;
 
-typedef enum gs_container { GS_CONTAINER_SAFETENSORS, GS_CONTAINER_GGUF, GS_CONTAINER_TORCH } gs_container;
+/* name, its word in files, what people call it */
+#define GS_CONTAINER_LIST(X)                                                   \
+    X(SAFETENSORS, "safetensors", "safetensors")                               \
+    X(GGUF, "gguf", "GGUF")                                                    \
+    X(TORCH, "pytorch", "PyTorch")
 
-const char *gs_container_name(gs_container container); /* "safetensors", "gguf", "pytorch" */
+typedef enum gs_container {
+#define X(name, word, title) GS_CONTAINER_##name,
+    GS_CONTAINER_LIST(X)
+#undef X
+    GS_CONTAINER_COUNT
+} gs_container;
+
+const char *gs_container_name(gs_container container);  /* "gguf" */
+const char *gs_container_title(gs_container container); /* "GGUF" */
 
 /* path: a directory with config.json and model.safetensors[.index.json], else pytorch_model.bin[.index.json] (or the
  * weights stem `stem` when not NULL: safetensors only), or a .gguf file. */

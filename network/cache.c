@@ -7,12 +7,31 @@
 
 enum { KEYS = 1, VALUES = 2 };
 
-gs_node *gs_cache_linear(const gs_node *attention, int input) {
-    if (attention->op != GS_OP_ATTENTION || input < KEYS || input > VALUES) return NULL;
+/* The linear behind an input, and whether it makes more than that. */
+static gs_node *maker_of(const gs_node *attention, int input, bool *sliced) {
     gs_node *node = attention->input[input]->producer;
-    while (node && node->op != GS_OP_LINEAR && node->op != GS_OP_QLINEAR)
-        node = node->ninputs == 1 && node->op != GS_OP_SLICE ? node->input[0]->producer : NULL;
+    *sliced = false;
+    while (node && node->op != GS_OP_LINEAR && node->op != GS_OP_QLINEAR) {
+        *sliced = *sliced || node->op == GS_OP_SLICE;
+        node = node->ninputs == 1 ? node->input[0]->producer : NULL;
+    }
     return node;
+}
+
+gs_node *gs_cache_linear(const gs_node *attention, int input) {
+    bool sliced;
+    if (attention->op != GS_OP_ATTENTION || input < KEYS || input > VALUES) return NULL;
+    gs_node *maker = maker_of(attention, input, &sliced);
+    return sliced ? NULL : maker;
+}
+
+gs_node *gs_cache_fused(const gs_node *attention) {
+    bool sliced;
+    if (attention->op != GS_OP_ATTENTION) return NULL;
+    gs_node *first = maker_of(attention, 0, &sliced);
+    for (int input = KEYS; input <= VALUES && sliced; input++)
+        if (maker_of(attention, input, &sliced) != first) return NULL;
+    return sliced ? first : NULL;
 }
 
 /* No edge has the name yet: a node's is its output's. */

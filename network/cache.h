@@ -10,6 +10,9 @@
  * (rotation, norms, a cache). NULL when there is none, or where a SLICE is on the way: the caches of a fused projection's
  * parts would go by one name. Borrowed. */
 gs_node *gs_cache_linear(const gs_node *attention, int input);
+/* The LINEAR or QLINEAR that makes inputs 0, 1 and 2 of an ATTENTION, each of them a SLICE of its output; NULL where they are
+ * not of one. Borrowed. */
+gs_node *gs_cache_fused(const gs_node *attention);
 /* Puts a CACHE node on input 1 or 2 of an ATTENTION, for that node alone: "<block>.k_cache" or "<block>.v_cache", a
  * number behind it where the name is taken. Its params are the caller's to add. GS_E_INVALID for another op or
  * input, for an edge that is both inputs, or one that comes out of a CACHE already. */

@@ -40,11 +40,27 @@ static const cached *find(const cache_quant *a, const char *linear) {
 
 /* ---- deciding ---- */
 
-static gs_status maker_of(gs_node *attention, int input, gs_node **out, gs_error *err) {
+static gs_status maker_of(const gs_node *attention, int input, gs_node **out, gs_error *err) {
     *out = gs_cache_linear(attention, input);
     if (*out) return GS_OK;
+    if (gs_cache_fused(attention)) {
+        gs_status status = GS_FAIL(err, GS_E_UNSUPPORTED, "'%s': its queries, keys and values are one linear, and bundles have "
+                                                          "no place for the scales of a fused cache", attention->name);
+        gs_error_hint(err, "--kv-cache none");
+        return status;
+    }
     return GS_FAIL(err, GS_E_UNSUPPORTED, "'%s': no linear makes its %s, so its int8 cache has no name", attention->name,
                    input == 1 ? "keys" : "values");
+}
+
+gs_status gs_cache_quant_check(const gs_net *net, gs_error *err) {
+    for (int i = 0; i < gs_net_node_count(net); i++) {
+        const gs_node *node = gs_net_node(net, i);
+        gs_node *linear;
+        if (node->op != GS_OP_ATTENTION) continue;
+        for (int input = 1; input <= 2; input++) GS_TRY(maker_of(node, input, &linear, err));
+    }
+    return GS_OK;
 }
 
 static float scale_of(const gs_ptq_config *c, float most) {

@@ -18,10 +18,12 @@
 #include <ptq/smooth_quant.h>
 
 /* Takes inner, also on failure. config, whose kvcache_quant_dtype must be INT8, and source_ctx are borrowed; source is
- * asked in decide, for the edges that ATTENTION reads at its inputs 1 and 2. GS_E_INVALID for another config. apply
- * refuses (GS_E_UNSUPPORTED) an attention whose keys or values no linear makes. */
+ * asked in decide, for the edges that ATTENTION reads at its inputs 1 and 2. GS_E_INVALID for another config. decide and
+ * apply refuse what gs_cache_quant_check does. */
 gs_status gs_cache_quant_create(const gs_ptq_config *config, gs_comp_algo *inner, gs_observer_source *source,
                                 void *source_ctx, gs_comp_algo **out, gs_error *err) GS_NODISCARD;
+/* GS_E_UNSUPPORTED for an attention whose keys or values are no output of a linear of their own. */
+gs_status gs_cache_quant_check(const gs_net *net, gs_error *err) GS_NODISCARD;
 /* The algorithm inside, or algo itself when it is no such stage. */
 gs_comp_algo *gs_cache_quant_inner(gs_comp_algo *algo);
 

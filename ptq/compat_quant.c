@@ -70,6 +70,20 @@ void gs_compat_smooth_row(gs_compat tool, gs_dtype r, int64_t n, const float *co
     if (tool == GS_COMPAT_MSMODELSLIM_V1) scale_columns(r, n, columns, w);
 }
 
+gs_status gs_compat_read_rows(gs_compat tool, gs_dtype r, const gs_param *weight, const float *columns, const float *divisors,
+                              int64_t row0, int64_t n, float *out, gs_error *err) {
+    int64_t rows, cols;
+    gs_param plain = *weight; /* borrows */
+    plain.row_factor = plain.col_factor = NULL;
+    gs_param_matrix(weight, &rows, &cols);
+    GS_TRY(gs_param_read_f32(&plain, row0, n, out, err));
+    for (int64_t i = 0; i < n; i++) {
+        float factor = weight->row_factor ? weight->row_factor[row0 + i] : 1.0f;
+        gs_compat_smooth_row(tool, r, cols, columns, factor, divisors ? divisors[row0 + i] : 0.0f, out + i * cols);
+    }
+    return GS_OK;
+}
+
 /* ---- activations ---- */
 
 static gs_act_params stick_act(gs_dtype r, float min, float max, bool symmetric) {

@@ -19,6 +19,7 @@
 #ifndef GS_PTQ_COMPAT_QUANT_H
 #define GS_PTQ_COMPAT_QUANT_H
 
+#include <network/net.h>
 #include <ptq/act_quant.h>
 #include <ptq/ptq_config.h>
 
@@ -29,6 +30,11 @@ bool gs_compat_row(gs_compat tool, gs_dtype r, int64_t n, const float *w, int8_t
  * columns: [n] factors s, or NULL. row: the factor 1 / s of the row (1: none). divisor: s itself for tools that divide, or
  * 0. V1: row, then columns; V0: columns, then the row's division; Golden Stick: columns, then row. */
 void gs_compat_smooth_row(gs_compat tool, gs_dtype r, int64_t n, const float *columns, float row, float divisor, float *w);
+
+/* Rows [row0, row0 + n) of a float weight, [n, cols], smoothed so by its own row factors, and by columns: [cols] or NULL,
+ * whatever column factors it has. divisors: one a row of the weight, or NULL. Errors as gs_param_read_f32. */
+gs_status gs_compat_read_rows(gs_compat tool, gs_dtype r, const gs_param *weight, const float *columns, const float *divisors,
+                              int64_t row0, int64_t n, float *out, gs_error *err) GS_NODISCARD;
 
 gs_act_params gs_compat_act(gs_compat tool, gs_dtype r, float min, float max, bool symmetric);
 

@@ -3,6 +3,7 @@
 #include <base/half.h>
 #include <base/mem.h>
 #include <ptq/compat_quant.h>
+#include <ptq/smooth_scale.h>
 
 #include <math.h>
 #include <string.h>
@@ -14,12 +15,9 @@ static const float LEAST = 1e-5f;
 static gs_status column_max_of(gs_compat tool, gs_dtype r, const gs_param *w, int64_t width, bool is_signed, float *row,
                                float *out, gs_error *err) {
     int64_t rows, cols;
-    gs_param plain = *w; /* borrows */
-    plain.row_factor = plain.col_factor = NULL;
     gs_param_matrix(w, &rows, &cols);
     for (int64_t i = 0; i < rows; i++) {
-        GS_TRY(gs_param_read_f32(&plain, i, 1, row, err));
-        gs_compat_smooth_row(tool, r, width, NULL, w->row_factor ? w->row_factor[i] : 1.0f, 0, row);
+        GS_TRY(gs_compat_read_rows(tool, r, w, NULL, NULL, i, 1, row, err));
         for (int64_t j = 0; j < width; j++) {
             float v = is_signed ? row[j] : fabsf(row[j]);
             if (!isfinite(v))
@@ -62,11 +60,6 @@ static void mean_factors(gs_dtype r, const gs_edge_group *g, const float *act, c
     for (int64_t c = 0; c < g->site.channels; c++) s[c] = gs_round_to(r, s[c] / share);
 }
 
-static void largest(const gs_edge_group *g, const float *wide, float *folded) {
-    memset(folded, 0, (size_t)g->site.channels * sizeof *folded);
-    for (int64_t j = 0; j < g->width; j++) folded[g->site.map[j]] = fmaxf(folded[g->site.map[j]], wide[j]);
-}
-
 gs_status gs_compat_factors(gs_compat tool, gs_dtype r, const gs_edge_group *g, const float *act, const float *weight,
                             double alpha, float *s, gs_error *err) {
     int64_t n = g->site.channels;
@@ -76,8 +69,8 @@ gs_status gs_compat_factors(gs_compat tool, gs_dtype r, const gs_edge_group *g, 
     }
     float *a = gs_calloc(2 * (size_t)n, sizeof *a);
     if (!a) return gs_error_nomem(err, 2 * (size_t)n * sizeof *a);
-    largest(g, act, a);
-    largest(g, weight, a + n);
+    gs_edge_group_fold_max(g, act, a);
+    gs_edge_group_fold_max(g, weight, a + n);
     for (int64_t c = 0; c < n; c++) s[c] = factor(r, a[c], a[n + c], alpha, true);
     gs_free(a);
     return GS_OK;

@@ -161,15 +161,7 @@ static bool quantize_row(const quantize_job *j, const float *w, int8_t *q, float
 static gs_status read_rows(const pending *p, int64_t row0, int64_t n, float *out) {
     const gs_linear_decision *d = &p->decision;
     if (!d->compat) return gs_param_read_f32(p->weight, row0, n, out, NULL);
-    gs_param plain = *p->weight; /* borrows */
-    plain.row_factor = plain.col_factor = NULL;
-    GS_TRY(gs_param_read_f32(&plain, row0, n, out, NULL));
-    for (int64_t r = 0; r < n; r++) {
-        float factor = p->weight->row_factor ? p->weight->row_factor[row0 + r] : 1.0f;
-        float divisor = d->row_divisor ? d->row_divisor[row0 + r] : 0.0f;
-        gs_compat_smooth_row(d->compat, d->compute, p->cols, p->weight->col_factor, factor, divisor, out + r * p->cols);
-    }
-    return GS_OK;
+    return gs_compat_read_rows(d->compat, d->compute, p->weight, p->weight->col_factor, d->row_divisor, row0, n, out, NULL);
 }
 
 static void quantize_rows(void *ctx, int64_t begin, int64_t end, int worker) {

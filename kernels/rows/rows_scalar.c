@@ -166,18 +166,6 @@ static float max_f32(int64_t n, const float *x) {
     return lane[0];
 }
 
-static void min_max_f32(int64_t n, const float *x, float out[2]) {
-    float lane[LANES];
-    for (int i = 0; i < LANES; i++) lane[i] = INFINITY;
-    for (int64_t i = 0; i < n; i++)
-        if (x[i] < lane[i % LANES]) lane[i % LANES] = x[i];
-    for (int step = LANES / 2; step; step /= 2)
-        for (int i = 0; i < step; i++)
-            if (lane[i + step] < lane[i]) lane[i] = lane[i + step];
-    out[0] = lane[0];
-    out[1] = max_f32(n, x);
-}
-
 static void min_max_channels(int64_t n, const float *x, float *lo, float *hi) {
     for (int64_t i = 0; i < n; i++) {
         if (x[i] < lo[i]) lo[i] = x[i];

@@ -171,6 +171,8 @@ static void impossible_calls_are_refused(void **state) {
     o.skip_tokens = -1;
     assert_fails(gs_calibrate(s, f.model, f.bundle, &o, &r, &err), GS_E_INVALID, &err);
     assert_fails(gs_merge_statistics(NULL, 0, f.bundle, &err), GS_E_INVALID, &err);
+    const char *const one[] = {f.model};
+    assert_fails(gs_merge_statistics(one, 1, NULL, &err), GS_E_INVALID, &err);
     /* a bundle is no float model */
     assert_ok(quantize(s, &f, (gs_quantize_options){.scheme = "w8a16"}, &err), &err);
     assert_fails(gs_calibrate(s, f.bundle, f.other, &f.set, &r, &err), GS_E_UNSUPPORTED, &err);

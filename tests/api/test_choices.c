@@ -31,7 +31,7 @@ static void a_scheme_is_a_word(void **state) {
         o.stats = "somewhere";
         read_one(&o, &c);
         assert_int_equal(gs_ptq_config_scheme(&c.config), table[i].scheme);
-        gs_quantize_options e = gs_choices_effective(&c, &o, "ascend", 1);
+        gs_quantize_options e = gs_choices_effective(&c, &o, "ascend");
         assert_string_equal(e.scheme, table[i].word ? table[i].word : "w8a16");
         o.scheme = e.scheme; /* the manifest's recipe asks for the same */
         read_one(&o, &c);
@@ -50,12 +50,37 @@ static void a_cache_needs_data_but_its_linears_may_not(void **state) {
     read_one(&o, &c);
     assert_true(c.needs_data && !c.linears_need_data);
     assert_int_equal(c.config.kvcache_quant_dtype, GS_QUANT_INT8);
-    assert_string_equal(gs_choices_effective(&c, &o, "ascend", 1).calibrate.kv_cache, "int8");
+    assert_string_equal(gs_choices_effective(&c, &o, "ascend").calibrate.kv_cache, "int8");
     o.calibrate.kv_cache = "none";
     read_one(&o, &c);
     assert_true(!c.needs_data && c.config.kvcache_quant_dtype == GS_QUANT_NONE);
     o.calibrate.kv_cache = "int4";
     refuse(&o, "unknown kv_cache");
+}
+
+static void what_needs_data_is_named(void **state) {
+    (void)state;
+    static const char *const list[] = {"down_proj"};
+    gs_quantize_options o = {.scheme = "w8a8-dynamic", .fallback = list, .fallback_count = 1};
+    gs_choices c;
+    refuse(&o, "w8a8-dynamic with a fallback needs calibration data");
+    o.stats = "somewhere";
+    read_one(&o, &c);
+    assert_int_equal(c.smooth.fallback, GS_FALLBACK_LIST);
+    o.fallback_threshold = -1;
+    refuse(&o, "-1 is not a number above 0");
+    o = (gs_quantize_options){.compat = "msmodelslim-v1", .fallback_count = 1}; /* no list: none is given */
+    read_one(&o, &c);
+    assert_int_equal(c.smooth.fallback, GS_FALLBACK_NONE);
+    o = (gs_quantize_options){.max_shard_size = 7};
+    read_one(&o, &c);
+    assert_int_equal(c.max_shard_bytes, 7);
+    o.max_shard_size = 0;
+    read_one(&o, &c);
+    assert_int_equal(c.max_shard_bytes, (int64_t)4 << 30);
+    assert_int_equal(gs_choices_effective(&c, &o, "ascend").max_shard_size, (int64_t)4 << 30);
+    o.max_shard_size = -1;
+    refuse(&o, "a file of -1 bytes");
 }
 
 static void groups_are_for_weights_alone(void **state) {
@@ -103,7 +128,7 @@ static void imitation_leaves_nothing_to_search(void **state) {
     assert_int_equal(c.config.compat, GS_COMPAT_MSMODELSLIM_V1);
     assert_int_equal(c.smooth.smoothing, GS_SMOOTHING_NONE);
     assert_int_equal(c.smooth.fallback, GS_FALLBACK_NONE);
-    assert_string_equal(gs_choices_effective(&c, &o, "ascend", 1).compat, "msmodelslim-v1");
+    assert_string_equal(gs_choices_effective(&c, &o, "ascend").compat, "msmodelslim-v1");
     o.alpha = "0.5";
     read_one(&o, &c);
     assert_int_equal(c.smooth.smoothing, GS_SMOOTHING_FIXED);
@@ -127,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_scheme_is_a_word),
         cmocka_unit_test(a_cache_needs_data_but_its_linears_may_not),
+        cmocka_unit_test(what_needs_data_is_named),
         cmocka_unit_test(groups_are_for_weights_alone),
         cmocka_unit_test(a_format_settles_what_was_left_open),
         cmocka_unit_test(imitation_leaves_nothing_to_search),

@@ -88,8 +88,30 @@ static void every_family_passes_through_every_scheme(void **state) {
     gs_session_destroy(w.session);
 }
 
+/* Before the calibration set is so much as opened. */
+static void a_cache_of_a_fused_projection_is_refused(void **state) {
+    (void)state;
+    static const char *const fused[] = {"reference/families/phi3-fused", "reference/families/baichuan2-7b"};
+    gs_error err = {0};
+    gs_session *session;
+    gs_quantize_result q;
+    char *dir = gs_test_tmpdir(), bundle[1100];
+    const gs_quantize_options o = {.dtype = "f16", .calibrate = {.calib = "/nowhere/ids.i32", .kv_cache = "int8"}};
+    snprintf(bundle, sizeof bundle, "%s/bundle", dir);
+    assert_ok(gs_session_create(NULL, &session, &err), &err);
+    for (size_t i = 0; i < GS_COUNTOF(fused); i++) {
+        gs_need_data(folder, fused[i]);
+        assert_fails(gs_quantize(session, folder, bundle, &o, &q, &err), GS_E_UNSUPPORTED, &err);
+        assert_non_null(strstr(err.text, "attention': its queries, keys and values are one linear"));
+        assert_string_equal(err.hint, "--kv-cache none");
+    }
+    gs_session_destroy(session);
+    gs_test_rmdir(dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cache_of_a_fused_projection_is_refused),
         cmocka_unit_test(every_family_passes_through_every_scheme),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

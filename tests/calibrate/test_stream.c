@@ -62,15 +62,15 @@ static const gs_stream_options defaults = {.type = GS_GEMM_F32, .store = GS_F32,
 
 /* All values of the observed edges of one segment, every token. */
 typedef struct record {
-    const gs_net *net;
+    gs_observed_edges edges;
     float *data[MOST_EDGES];
 } record;
 
 static gs_status keep_values(void *ctx, const gs_edge *edge, const gs_batch *batch, const float *data, gs_error *err) {
     record *r = ctx;
     (void)err;
-    for (int i = 0; i < gs_stream_edge_count(r->net, false); i++) {
-        if (strcmp(gs_stream_edge(r->net, false, i)->name, edge->name) != 0) continue;
+    for (int i = 0; i < r->edges.count; i++) {
+        if (strcmp(r->edges.at[i].edge->name, edge->name) != 0) continue;
         size_t bytes = (size_t)(batch->rows * edge->dims.dim[0]) * sizeof(float);
         r->data[i] = malloc(bytes);
         assert_non_null(r->data[i]);
@@ -84,7 +84,8 @@ static void walk(world *w, gs_net *net, const float *in, float *out, record *r) 
     gs_error err = {0};
     gs_exec *ex;
     gs_batch batch = {.rows = w->corpus.tokens, .sequences = SEQUENCES, .starts = w->starts};
-    *r = (record){.net = net};
+    *r = (record){0};
+    assert_ok(gs_observed_edges_find(net, false, &r->edges, &err), &err);
     assert_ok(gs_exec_create(NULL, GS_GEMM_F32, &ex, &err), &err);
     gs_exec_set_hook(ex, keep_values, r);
     assert_ok(gs_exec_prepare(ex, net, &err), &err);
@@ -160,17 +161,18 @@ static void compare_with_walk(const gs_stream_options *options) {
         record r;
         gs_observer_set set;
         gs_net *net = segment(&w, i);
-        assert_int_equal(gs_stream_edge_count(net, false), i == 0 ? 0 : 4);
         walk(&w, net, in, out, &r);
+        assert_int_equal(r.edges.count, i == 0 ? 0 : 4);
         assert_ok(gs_stream_observe_and_advance(s, net, &set, &err), &err);
-        assert_int_equal(set.count, gs_stream_edge_count(net, false));
+        assert_int_equal(set.count, r.edges.count);
         for (int e = 0; e < set.count; e++, edges++) {
-            assert_string_equal(set.observer[e].name, gs_stream_edge(net, false, e)->name);
+            assert_string_equal(set.observer[e].name, r.edges.at[e].edge->name);
             assert_ptr_equal(gs_observer_set_find(&set, set.observer[e].name), &set.observer[e]);
             assert_statistics(&w, &set.observer[e], r.data[e], options->skip_tokens, options->sample_rows);
             free(r.data[e]);
         }
         assert_null(gs_observer_set_find(&set, "nothing"));
+        gs_observed_edges_clear(&r.edges);
         gs_observer_set_clear(&set);
         gs_observer_set_clear(&set);
         gs_net_destroy(net);
@@ -262,6 +264,7 @@ static void each_half_has_its_extremes_and_each_row_its_energy(void **state) {
     gs_net *embed = segment(&w, 0), *block = segment(&w, 1);
     record r;
     walk(&w, embed, in, mid, &r);
+    gs_observed_edges_clear(&r.edges);
     walk(&w, block, mid, out, &r);
     assert_ok(gs_exec_create(NULL, GS_GEMM_F32, &ex, &err), &err);
     gs_exec_set_hook(ex, keep_sums, &sum);
@@ -283,6 +286,7 @@ static void each_half_has_its_extremes_and_each_row_its_energy(void **state) {
         assert_energies(&w, &set.observer[e], landing[e]);
         free(r.data[e]);
     }
+    gs_observed_edges_clear(&r.edges);
     gs_observer_set_clear(&set);
     gs_stream_destroy(s);
     gs_net_destroy(embed);
@@ -385,9 +389,12 @@ static void what_is_not_finite_is_named_with_its_edge(void **state) {
             assert_ok(gs_stream_observe_and_advance(s, net, &set, &err), &err);
             gs_observer_set_clear(&set);
         } else {
-            const char *edge = gs_stream_edge(net, false, 3)->name; /* what down_proj reads */
+            gs_observed_edges edges;
+            assert_ok(gs_observed_edges_find(net, false, &edges, &err), &err);
+            const char *edge = edges.at[3].edge->name; /* what down_proj reads */
             assert_fails(gs_stream_observe_and_advance(s, net, &set, &err), GS_E_NUMERIC, &err);
             if (!strstr(err.text, edge) || !strstr(err.text, "row 4")) fail_msg("'%s' lacks '%s'", err.text, edge);
+            gs_observed_edges_clear(&edges);
             assert_int_equal(set.count, 0);
         }
         gs_net_destroy(net);

@@ -12,7 +12,7 @@ enum { SEQUENCES = 4, SKIP = 1, SAMPLES = 7, TOKENS = 96, MOST_EDGES = 64 };
 static const int64_t starts[SEQUENCES + 1] = {0, 40, 43, 44, TOKENS};
 
 typedef struct record {
-    const gs_net *net;
+    gs_observed_edges edges;
     float *data[MOST_EDGES], *out;
     float residual[TOKENS * 64]; /* what a block's mlp ends up in */
 } record;
@@ -21,8 +21,8 @@ static gs_status keep_values(void *ctx, const gs_edge *edge, const gs_batch *bat
     record *r = ctx;
     (void)err;
     if (strstr(edge->name, "mlp_residual")) memcpy(r->residual, data, sizeof r->residual);
-    for (int i = 0; i < gs_stream_edge_count(r->net, false); i++) {
-        if (gs_stream_edge(r->net, false, i) != edge) continue;
+    for (int i = 0; i < r->edges.count; i++) {
+        if (r->edges.at[i].edge != edge) continue;
         size_t bytes = (size_t)(batch->rows * edge->dims.dim[0]) * sizeof(float);
         r->data[i] = malloc(bytes);
         assert_non_null(r->data[i]);
@@ -36,7 +36,8 @@ static void walk(gs_net *net, const float *in, record *r) {
     gs_exec *ex;
     gs_batch batch = {.rows = TOKENS, .sequences = SEQUENCES, .starts = starts};
     int64_t width = gs_net_output_at(net, 0)->dims.dim[0];
-    *r = (record){.net = net, .out = malloc((size_t)(TOKENS * width) * sizeof(float))};
+    *r = (record){.out = malloc((size_t)(TOKENS * width) * sizeof(float))};
+    assert_ok(gs_observed_edges_find(net, false, &r->edges, &err), &err);
     assert_ok(gs_exec_create(NULL, GS_GEMM_F32, &ex, &err), &err);
     gs_exec_set_hook(ex, keep_values, r);
     assert_ok(gs_exec_prepare(ex, net, &err), &err);
@@ -136,7 +137,7 @@ static void only_tokens_that_go_there_count(void **state) {
         for (int e = 0; e < set.count; e++) {
             int64_t row[TOKENS];
             int half[TOKENS];
-            if (gs_routed_select(gs_stream_edge(net, false, e))) {
+            if (gs_routed_select(r.edges.at[e].edge)) {
                 const gs_observer *o = &set.observer[e];
                 int64_t count = routed_rows(r.data[e], o->width, row, half);
                 experts++;
@@ -148,6 +149,7 @@ static void only_tokens_that_go_there_count(void **state) {
             free(r.data[e]);
         }
         gs_observer_set_clear(&set);
+        gs_observed_edges_clear(&r.edges);
         gs_net_destroy(net);
         free(last);
         x = last = r.out;

@@ -67,6 +67,9 @@ static void words_after_a_double_dash_are_never_options(void **state) {
     assert_ok(parse(&err, &n, 3, "--", "--flag", "-"), &err);
     assert_int_equal(n, 2);
     assert_false(flag);
+    assert_ok(parse(&err, &n, 2, "--", "--help"), &err);
+    assert_false(help);
+    assert_string_equal(positional[0], "--help");
     assert_ok(parse(&err, &n, 1, "-h"), &err);
     assert_true(help);
 }

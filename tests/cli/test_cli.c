@@ -86,6 +86,7 @@ static void wrong_usage_exits_with_2(void **state) {
     assert_refused(gstick("eval '%s' --tokens '%s' --text x", f.model, f.ids), 2, "exactly one");
     assert_refused(gstick("eval '%s' --tokens '%s' --protocol windws", f.model, f.ids), 2, "did you mean 'windows'");
     assert_refused(gstick("eval '%s' --tokens '%s' --window 1", f.model, f.ids), 2, "two tokens");
+    assert_refused(gstick("eval '%s' --tokens '%s' --dump-logits '%s'", f.model, f.ids, f.ids), 2, "is the input");
     assert_no_output(&f);
     end(&f);
 }

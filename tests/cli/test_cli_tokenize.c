@@ -52,6 +52,10 @@ static void a_file_is_one_text(void **state) {
     assert_int_equal(gstick("tokenize '%s' --text '%s/model.txt' -o '%s'", f.model, f.root, f.ids)->code, 0);
     assert_non_null(strstr(last.out, "4 tokens"));
     assert_string_equal(ids_of(f.ids), "3 2 1 0");
+    assert_refused(gstick("tokenize '%s' --text '%s' -o '%s'", f.model, f.ids, f.ids), 2, "is the input");
+    assert_refused(gstick("tokenize '%s/tokenizer.json' --text '%s/model.txt' -o '%s/tokenizer.json'", f.model, f.root, f.model), 2,
+                   "is the input");
+    assert_string_equal(ids_of(f.ids), "3 2 1 0");
     end(&f);
 }
 

@@ -243,6 +243,9 @@ static void directories_open_as_checkpoints(void **state) {
     assert_ok(gs_checkpoint_open(dir, NULL, &c, &err), &err);
     assert_int_equal(gs_checkpoint_container(c), GS_CONTAINER_TORCH);
     assert_string_equal(gs_container_name(gs_checkpoint_container(c)), "pytorch");
+    assert_string_equal(gs_container_title(gs_checkpoint_container(c)), "PyTorch");
+    assert_string_equal(gs_container_name(GS_CONTAINER_GGUF), "gguf");
+    assert_string_equal(gs_container_title(GS_CONTAINER_GGUF), "GGUF");
     assert_int_equal(gs_checkpoint_count(c), GS_COUNTOF(layouts));
     gs_checkpoint_drop(c, gs_checkpoint_find(c, "whole"));
     is_view(gs_checkpoint_find(c, "whole"), &layouts[0].view);

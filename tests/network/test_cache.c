@@ -274,6 +274,15 @@ static void names_stay_unique_and_wrong_places_are_refused(void **state) {
     gs_node *fused = gs_new_node(net, GS_OP_ATTENTION, "f", NULL, x, slice->output, from->output);
     assert_null(gs_cache_linear(fused, 1)); /* part of a linear's output */
     assert_ptr_equal(gs_cache_linear(fused, 2), from);
+    assert_null(gs_cache_fused(fused)); /* queries are others' */
+    gs_node *part_2 = gs_new_node(net, GS_OP_SLICE, "part 2", &part, from->output, NULL, NULL);
+    gs_node *turned = gs_new_node(net, GS_OP_RELU, "turned", NULL, part_2->output, NULL, NULL);
+    gs_node *all = gs_new_node(net, GS_OP_ATTENTION, "all", NULL, slice->output, turned->output, slice->output);
+    assert_ptr_equal(gs_cache_fused(all), from);
+    assert_null(gs_cache_linear(all, 1));
+    all = gs_new_node(net, GS_OP_ATTENTION, "all but values", NULL, slice->output, turned->output, from->output);
+    assert_null(gs_cache_fused(all));
+    assert_null(gs_cache_fused(turned));
     for (int64_t n = 0;; n++) {
         gs_mem_fail_after(n);
         gs_status status = gs_cache_insert(net, other, 1, NULL, &cache, &err);

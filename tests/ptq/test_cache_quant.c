@@ -1,5 +1,6 @@
 /* The int8 key-value cache as a stage around an algorithm: scales against what msModelSlim wrote, and its structure. */
 #include "../deploy/reference_files.h"
+#include "../network/nets.h"
 #include "../tiny_model.h"
 
 #include <base/json.h>
@@ -92,7 +93,12 @@ static void the_scales_of_a_float_model_are_msmodelslims(void **state) {
     for (int i = 0; i + 1 < gs_model_segments(m); i++) {
         gs_net *net;
         assert_ok(gs_model_segment(m, i, &net, &err), &err);
-        assert_int_equal(gs_stream_edge_count(net, true) - gs_stream_edge_count(net, false), i == 0 ? 0 : 2);
+        gs_observed_edges with, without;
+        assert_ok(gs_observed_edges_find(net, true, &with, &err), &err);
+        assert_ok(gs_observed_edges_find(net, false, &without, &err), &err);
+        assert_int_equal(with.count - without.count, i == 0 ? 0 : 2);
+        gs_observed_edges_clear(&with);
+        gs_observed_edges_clear(&without);
         assert_ok(gs_stream_observe_and_advance(stream, net, &set, &err), &err);
         for (int e = 0; e < set.count; e++) { /* every token is cached; only linears skip some and keep samples */
             bool linear = set.observer[e].sample_rows > 0;
@@ -209,9 +215,64 @@ static void keys_and_values_get_a_cache_whatever_the_linears_become(void **state
     gs_test_rmdir(dir);
 }
 
+/* ---- what has no place in a bundle ---- */
+
+/* q, k and v are thirds of one linear; with `apart` k and v are of linears of their own. */
+static gs_net *fused_net(bool apart) {
+    uint64_t seed = 1;
+    gs_attr attr = {0};
+    gs_node *third[3];
+    gs_net *net = gs_new_net("n");
+    gs_edge *x = gs_new_input(net, "x", 8, 0, 0);
+    gs_node *all = gs_new_linear(net, "b.qkv", x, 24, 8, &seed);
+    for (int i = 0; i < 3; i++) {
+        static const char *const name[] = {"b.q", "b.k", "b.v"};
+        attr.slice.start = 8 * i;
+        attr.slice.width = 8;
+        attr.slice.count = 1;
+        third[i] = i && apart ? gs_new_linear(net, name[i], x, 8, 8, &seed)
+                              : gs_new_node(net, GS_OP_SLICE, name[i], &attr, all->output, NULL, NULL);
+    }
+    attr = (gs_attr){.attention = {.heads = 2, .kv_heads = 2, .head_dim = 4, .scale = 0.5f}};
+    gs_node *attention = gs_new_node(net, GS_OP_ATTENTION, "b.attention", &attr, third[0]->output, third[1]->output, third[2]->output);
+    gs_finish_net(net, attention->output);
+    return net;
+}
+
+static void a_fused_projection_is_refused_for_what_it_is(void **state) {
+    (void)state;
+    static const char said[] = "'b.attention': its queries, keys and values are one linear, and bundles have no place for the scales "
+                               "of a fused cache";
+    gs_error err = {0};
+    gs_context cx = {0};
+    gs_comp_algo *algo;
+    int64_t width = 8;
+    gs_net *net = fused_net(false), *apart = fused_net(true);
+    gs_ptq_config config = gs_ptq_config_w8a16();
+    config.kvcache_quant_dtype = GS_QUANT_INT8;
+    algo = cached_rtn(&config, ramp, &width);
+    assert_fails(gs_cache_quant_check(net, &err), GS_E_UNSUPPORTED, &err);
+    assert_string_equal(err.text, said);
+    assert_string_equal(err.hint, "--kv-cache none");
+    assert_fails(gs_comp_algo_decide(algo, &cx, net, &err), GS_E_UNSUPPORTED, &err);
+    assert_fails(gs_comp_algo_apply(algo, net, &err), GS_E_UNSUPPORTED, &err);
+    assert_string_equal(err.text, said);
+    assert_ok(gs_cache_quant_check(apart, &err), &err);
+    gs_comp_algo_destroy(algo);
+    gs_net_destroy(net);
+    gs_net_destroy(apart);
+    net = gs_new_net("n");
+    gs_edge *x = gs_new_input(net, "x", 8, 0, 0);
+    gs_new_node(net, GS_OP_ATTENTION, "a", NULL, x, x, x);
+    assert_fails(gs_cache_quant_check(net, &err), GS_E_UNSUPPORTED, &err);
+    assert_non_null(strstr(err.text, "no linear makes its keys"));
+    gs_net_destroy(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_scales_of_a_float_model_are_msmodelslims),
+        cmocka_unit_test(a_fused_projection_is_refused_for_what_it_is),
         cmocka_unit_test(keys_and_values_get_a_cache_whatever_the_linears_become),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
