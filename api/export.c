@@ -84,7 +84,7 @@ static gs_status prepare(job *j, const char *output, gs_error *err) {
 static void count_linears(const gs_net *net, gs_export_result *r) {
     for (int i = 0; i < gs_net_node_count(net); i++) {
         const gs_node *node = gs_net_node(net, i);
-        r->linears += node->op == GS_OP_LINEAR || node->op == GS_OP_QLINEAR;
+        r->linears += gs_node_is_linear(node);
         r->quantized += node->op == GS_OP_QLINEAR;
     }
 }

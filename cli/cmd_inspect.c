@@ -33,7 +33,7 @@ static gs_status take(const gs_model *m, survey *s, gs_error *err) {
                 s->top_k = node->attr.route.top_k;
             }
             if (gs_is_router(net, node)) continue;
-            if (node->op != GS_OP_LINEAR && node->op != GS_OP_QLINEAR) continue;
+            if (!gs_node_is_linear(node)) continue;
             s->linears++;
             s->quantized += node->op == GS_OP_QLINEAR;
             s->linear_params += gs_param_count(node->param[GS_ROLE_WEIGHT]);

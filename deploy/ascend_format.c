@@ -68,8 +68,9 @@ static gs_status emit_cache(const gs_emission *e, gs_error *err) {
     GS_TRY(e->emit(e->ctx, &t, err));
     t.param = offset;
     t.encode = gs_encode_zeros;
+    size_t stem = strlen(t.name) - strlen("scale");
     if (offset) snprintf(t.name, sizeof t.name, "%s", offset->name);
-    else snprintf(t.name + strlen(t.name) - strlen("scale"), sizeof "offset", "offset");
+    else snprintf(t.name + stem, sizeof t.name - stem, "offset");
     return e->emit(e->ctx, &t, err);
 }
 

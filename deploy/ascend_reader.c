@@ -5,6 +5,7 @@
  * stored twice ("norm.module.*"). A description without a version keeps 4-bit codes one a byte. */
 #include <deploy/bundle_reader.h>
 
+#include <base/affix.h>
 #include <base/file.h>
 #include <base/mem.h>
 
@@ -13,7 +14,7 @@
 
 static const char description_name[] = "quant_model_description.json";
 static const char old_beginning[] = "quant_model_description_";
-enum { MAX_DESCRIPTION = 100 << 20 }; /* MindIE's own limit (ascend-bundles.md 1, rule 8) */
+enum { MAX_DESCRIPTION = 100 << 20 /* MindIE's own limit (ascend-bundles.md 1, rule 8) */, MAX_TYPE_NAME = 40 };
 
 typedef struct reading {
     gs_bundle_content *content;
@@ -25,8 +26,7 @@ typedef struct reading {
 } reading;
 
 static bool is_old_name(const char *name) {
-    size_t n = strlen(name);
-    return strncmp(name, old_beginning, sizeof old_beginning - 1) == 0 && n > 5 && strcmp(name + n - 5, ".json") == 0;
+    return gs_starts_with(name, old_beginning) && gs_ends_with(name, ".json");
 }
 
 /* The description's name in the directory, in fresh memory; NULL: there is none. *ambiguous: several old ones. */
@@ -89,6 +89,12 @@ static gs_status index_types(reading *r, gs_error *err) {
     return GS_OK;
 }
 
+/* It is shown as it is. */
+static bool is_type_name(const char *text) {
+    size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+    return n > 0 && n <= MAX_TYPE_NAME && text[n] == 0;
+}
+
 static gs_status read_globals(reading *r, gs_error *err) {
     const char *dominant = "FLOAT", *version = NULL, *cache = NULL;
     GS_TRY(gs_json_string(r->json, "model_quant_type", &dominant, err));
@@ -97,6 +103,8 @@ static gs_status read_globals(reading *r, gs_error *err) {
     if (!cache) GS_TRY(gs_json_string(r->json, "kv_quant_type", &cache, err));
     GS_TRY(gs_json_int(r->json, "group_size", &r->group_size, err));
     r->versioned = version != NULL;
+    if (!is_type_name(dominant))
+        return GS_FAIL(err, GS_E_FORMAT, "model_quant_type '%.40s' is no name of a type", dominant);
     if (cache && strcmp(cache, "C8") != 0)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "a key-value cache of type '%s' is not computed here", cache);
     r->content->caches = cache != NULL;

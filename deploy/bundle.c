@@ -31,12 +31,6 @@ static const gs_bundle_reader *find_reader(const char *path, const gs_bundle_ope
     return found;
 }
 
-static const gs_bundle_open_options defaults;
-
-bool gs_bundle_detect(const char *path, const gs_bundle_open_options *options) {
-    return find_reader(path, options ? options : &defaults) != NULL;
-}
-
 const char *gs_bundle_type(const gs_bundle *b) { return b->content.dominant; }
 const char *gs_bundle_format_name(const gs_bundle *b) { return b->reader->name; }
 
@@ -55,8 +49,6 @@ static const char *most_frequent(const gs_bundle_content *c) {
 
 static gs_status fill(gs_bundle *b, const char *path, const gs_bundle_open_options *options, gs_error *err) {
     gs_bundle_content *c = &b->content;
-    b->reader = find_reader(path, options);
-    if (!b->reader) return GS_FAIL(err, GS_E_FORMAT, "it has the form of no known bundle");
     b->options = *options;
     b->options.config = NULL; /* the caller's string */
     GS_TRY(b->reader->open(path, options, c, err));
@@ -66,9 +58,16 @@ static gs_status fill(gs_bundle *b, const char *path, const gs_bundle_open_optio
 
 gs_status gs_bundle_open(const char *path, const gs_bundle_open_options *options, gs_bundle **out,
                          gs_checkpoint **checkpoint, gs_error *err) {
+    static const gs_bundle_open_options defaults;
+    if (!options) options = &defaults;
+    const gs_bundle_reader *reader = find_reader(path, options);
+    *out = NULL;
+    *checkpoint = NULL;
+    if (!reader) return GS_OK;
     gs_bundle *b = gs_calloc(1, sizeof *b);
     if (!b) return gs_error_nomem(err, sizeof *b);
-    gs_status status = fill(b, path, options ? options : &defaults, err);
+    b->reader = reader;
+    gs_status status = fill(b, path, options, err);
     if (status != GS_OK) {
         gs_error_at(err, "%s", path);
         gs_bundle_close(b);

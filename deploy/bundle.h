@@ -26,11 +26,10 @@ typedef struct gs_bundle_open_options {
     bool codes;
 } gs_bundle_open_options;
 
-/* True for a path that one of the formats claims. options may be NULL. */
-bool gs_bundle_detect(const char *path, const gs_bundle_open_options *options);
 /* Opens the checkpoint, which the caller takes over (*checkpoint), and shows it in canonical form. The checkpoint reads
- * memory of the bundle: close it first. options may be NULL. GS_E_UNSUPPORTED where the format claims the path but
- * holds something that is not computed here; the error says what. */
+ * memory of the bundle: close it first. options may be NULL. A path that no format claims is GS_OK with *out and
+ * *checkpoint NULL: it is no bundle. GS_E_UNSUPPORTED where a format claims it but it holds something that is not
+ * computed here; the error says what. */
 gs_status gs_bundle_open(const char *path, const gs_bundle_open_options *options, gs_bundle **out,
                          gs_checkpoint **checkpoint, gs_error *err) GS_NODISCARD;
 void gs_bundle_close(gs_bundle *b); /* NULL ok */

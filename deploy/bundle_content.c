@@ -1,5 +1,6 @@
 #include <deploy/bundle_reader.h>
 
+#include <base/affix.h>
 #include <base/file.h>
 #include <base/mem.h>
 
@@ -80,17 +81,12 @@ gs_status gs_content_compute(gs_bundle_content *c, gs_error *err) {
     return GS_FAIL(err, GS_E_FORMAT, "config.json names no usable torch_dtype");
 }
 
-static bool ends(const char *name, const char *end) {
-    size_t n = strlen(name), k = strlen(end);
-    return n >= k && strcmp(name + n - k, end) == 0;
-}
-
 /* The one name of the list with that beginning and end; *found counts them. */
 static const char *only(char **names, size_t count, const char *prefix, const char *end, size_t *found) {
     const char *one = NULL;
     *found = 0;
     for (size_t i = 0; i < count; i++) {
-        if (strncmp(names[i], prefix, strlen(prefix)) != 0 || !ends(names[i], end)) continue;
+        if (!gs_starts_with(names[i], prefix) || !gs_ends_with(names[i], end)) continue;
         one = names[i];
         ++*found;
     }

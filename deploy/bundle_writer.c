@@ -1,23 +1,14 @@
 /* The one writer: asks the format which tensors a segment has, plans and puts them into the container, lets the
  * format add its side files, and shows the directory whole. */
 #include <base/file.h>
-#include <base/map.h>
 #include <base/mem.h>
 #include <deploy/bundle_writer.h>
 #include <deploy/container.h>
 #include <deploy/side_files.h>
 #include <deploy/stored.h>
+#include <loaders/tensor_plan.h>
 
 #include <string.h>
-
-typedef struct entry {
-    char *name;
-    const char *type;
-    gs_dtype dtype;
-    int ndim;
-    int64_t shape[GS_MAX_DIMS];
-    uint64_t bytes;
-} entry;
 
 struct gs_bundle_writer {
     gs_context *cx;
@@ -27,9 +18,10 @@ struct gs_bundle_writer {
     gs_outdir *dir;
     gs_container_file *file;
     char *path;
-    entry *entry;
-    size_t count, capacity, next; /* next: the first that is not written yet */
-    gs_map by_name;
+    gs_tensor_plan plan;
+    const char **type; /* of each planned tensor */
+    size_t types_cap;
+    size_t next; /* the first tensor that is not written yet */
 };
 
 struct gs_sink {
@@ -42,9 +34,8 @@ void gs_bundle_writer_abort(gs_bundle_writer *w) {
     if (!w) return;
     w->format->container->abort(w->file);
     gs_outdir_abort(w->dir);
-    for (size_t i = 0; i < w->count; i++) gs_free(w->entry[i].name);
-    gs_free(w->entry);
-    gs_map_clear(&w->by_name);
+    gs_tensor_plan_clear(&w->plan);
+    gs_free(w->type);
     gs_free(w->path);
     gs_free(w);
 }
@@ -67,42 +58,30 @@ gs_status gs_bundle_writer_create(gs_context *cx, const gs_bundle_format *format
 
 /* ---- planning ---- */
 
-static gs_status measure(const gs_stored *t, uint64_t *bytes, gs_error *err) {
-    uint64_t n = 1;
-    bool fits = true;
-    for (int i = 0; i < t->ndim; i++) fits = fits && t->shape[i] >= 0 && !__builtin_mul_overflow(n, (uint64_t)t->shape[i], &n);
-    if (!fits || !gs_dtype_bytes(t->dtype, n, bytes))
-        return GS_FAIL(err, GS_E_INVALID, "tensor '%s' is too large", t->name);
+static gs_status reserve_type(gs_bundle_writer *w, gs_error *err) {
+    if (w->plan.count < w->types_cap) return GS_OK;
+    size_t cap = w->types_cap ? 2 * w->types_cap : 256;
+    const char **grown = gs_realloc(w->type, cap, sizeof *grown);
+    if (!grown) return gs_error_nomem(err, cap * sizeof *grown);
+    w->type = grown;
+    w->types_cap = cap;
     return GS_OK;
 }
 
 static gs_status append(gs_bundle_writer *w, const gs_stored *t, gs_error *err) {
-    if (w->count == w->capacity) {
-        size_t capacity = w->capacity ? 2 * w->capacity : 256;
-        entry *grown = gs_realloc(w->entry, capacity, sizeof *grown);
-        if (!grown) return gs_error_nomem(err, capacity * sizeof *grown);
-        w->entry = grown;
-        w->capacity = capacity;
-    }
-    entry e = {.type = t->type, .dtype = t->dtype, .ndim = t->ndim};
-    memcpy(e.shape, t->shape, sizeof e.shape);
-    GS_TRY(measure(t, &e.bytes, err));
-    e.name = gs_strdup(t->name);
-    if (!e.name) return gs_error_nomem(err, 256);
-    gs_status status = w->format->container->plan(w->file, e.name, e.dtype, e.ndim, e.shape, err);
-    if (status == GS_OK) status = gs_map_put(&w->by_name, e.name, strlen(e.name), (int64_t)w->count, NULL, err);
-    if (status != GS_OK) {
-        gs_free(e.name);
-        return status;
-    }
-    w->facts.tensor_bytes += e.bytes;
-    w->entry[w->count++] = e;
-    return GS_OK;
+    size_t i = w->plan.count;
+    GS_TRY(reserve_type(w, err));
+    GS_TRY(gs_tensor_plan_add(&w->plan, t->name, t->dtype, t->ndim, t->shape, err));
+    w->type[i] = t->type;
+    w->facts.tensor_bytes = w->plan.total;
+    return w->format->container->plan(w->file, t->name, t->dtype, t->ndim, t->shape, err);
 }
 
 /* A gs_stored_emit; ctx is the writer. */
 static gs_status plan_tensor(void *ctx, const gs_stored *t, gs_error *err) {
     gs_bundle_writer *w = ctx;
+    if (strlen(t->name) + 1 == sizeof t->name) /* or it was cut, and another may be cut to the same */
+        return GS_FAIL(err, GS_E_INVALID, "'%.100s...': the name is too long", t->name);
     if (!gs_bundle_writer_has(w, t->name)) return append(w, t, err);
     if (t->param && (t->param->row_factor || t->param->col_factor)) /* a tied tensor is stored once */
         return GS_FAIL(err, GS_E_INVALID, "tensor '%s' is shared, but scaled for one of its readers", t->name);
@@ -147,7 +126,7 @@ gs_status gs_bundle_writer_plan(gs_bundle_writer *w, const gs_net *segment, gs_e
 gs_status gs_bundle_writer_begin(gs_bundle_writer *w, gs_error *err) {
     enum { SIDE_FILES = 64 << 20 }; /* tokenizers and JSON, generously */
     int64_t room = gs_path_free_bytes(gs_outdir_path(w->dir));
-    if (w->count == 0) return GS_FAIL(err, GS_E_INVALID, "nothing to write");
+    if (w->plan.count == 0) return GS_FAIL(err, GS_E_INVALID, "nothing to write");
     if (w->format->permits_bundle) GS_TRY(w->format->permits_bundle(w, err));
     uint64_t need = w->format->container->bytes(w->file) + SIDE_FILES;
     if (room >= 0 && (uint64_t)room < need) {
@@ -160,7 +139,7 @@ gs_status gs_bundle_writer_begin(gs_bundle_writer *w, gs_error *err) {
 
 /* ---- writing ---- */
 
-static bool as_planned(const entry *e, const gs_stored *t) {
+static bool as_planned(const gs_planned *e, const gs_stored *t) {
     bool same = e->dtype == t->dtype && e->ndim == t->ndim;
     for (int i = 0; i < t->ndim && same; i++) same = e->shape[i] == t->shape[i];
     return same;
@@ -169,12 +148,12 @@ static bool as_planned(const entry *e, const gs_stored *t) {
 /* A gs_stored_emit; ctx is the writer. */
 static gs_status write_tensor(void *ctx, const gs_stored *t, gs_error *err) {
     gs_bundle_writer *w = ctx;
-    int64_t at;
-    if (!gs_map_get(&w->by_name, t->name, strlen(t->name), &at))
+    size_t at;
+    if (!gs_tensor_plan_find(&w->plan, t->name, &at))
         return GS_FAIL(err, GS_E_INVALID, "tensor '%s' was not planned", t->name);
-    if ((size_t)at < w->next) return GS_OK; /* a tied tensor, stored by an earlier segment */
-    const entry *e = &w->entry[at];
-    if ((size_t)at != w->next || !as_planned(e, t))
+    if (at < w->next) return GS_OK; /* a tied tensor, stored by an earlier segment */
+    const gs_planned *e = &w->plan.entry[at];
+    if (at != w->next || !as_planned(e, t))
         return GS_FAIL(err, GS_E_INVALID, "tensor '%s' is not what was planned here", t->name);
     gs_sink sink = {.w = w, .index = w->next++};
     GS_TRY(t->encode(t, &sink, err));
@@ -193,7 +172,7 @@ gs_status gs_bundle_writer_write(gs_bundle_writer *w, const gs_net *segment, gs_
 }
 
 gs_status gs_sink_put(gs_sink *sink, const void *data, size_t n, gs_error *err) {
-    const entry *e = &sink->w->entry[sink->index];
+    const gs_planned *e = &sink->w->plan.entry[sink->index];
     if (n > e->bytes - sink->done) return GS_FAIL(err, GS_E_INVALID, "tensor '%s': more bytes than planned", e->name);
     sink->done += n;
     return sink->w->format->container->put(sink->w->file, sink->index, data, n, err);
@@ -209,8 +188,8 @@ gs_status gs_bundle_writer_add_file(gs_bundle_writer *w, const char *name, const
 }
 
 static gs_status finish_files(gs_bundle_writer *w, uint64_t *bytes, gs_error *err) {
-    if (w->next != w->count)
-        return GS_FAIL(err, GS_E_INVALID, "%zu of %zu planned tensors were written", w->next, w->count);
+    if (w->next != w->plan.count)
+        return GS_FAIL(err, GS_E_INVALID, "%zu of %zu planned tensors were written", w->next, w->plan.count);
     gs_container_file *file = w->file;
     w->file = NULL;
     GS_TRY(w->format->container->finish(file, err));
@@ -233,14 +212,13 @@ const gs_bundle_options *gs_bundle_writer_options(const gs_bundle_writer *w) { r
 const gs_bundle_facts *gs_bundle_writer_facts(const gs_bundle_writer *w) { return &w->facts; }
 gs_context *gs_bundle_writer_context(const gs_bundle_writer *w) { return w->cx; }
 const char *gs_bundle_writer_dir(const gs_bundle_writer *w) { return gs_outdir_path(w->dir); }
-size_t gs_bundle_writer_count(const gs_bundle_writer *w) { return w->count; }
+size_t gs_bundle_writer_count(const gs_bundle_writer *w) { return w->plan.count; }
 
 const char *gs_bundle_writer_tensor(const gs_bundle_writer *w, size_t i, const char **type) {
-    if (type) *type = w->entry[i].type;
-    return w->entry[i].name;
+    if (type) *type = w->type[i];
+    return w->plan.entry[i].name;
 }
 
 bool gs_bundle_writer_has(const gs_bundle_writer *w, const char *name) {
-    int64_t at;
-    return gs_map_get(&w->by_name, name, strlen(name), &at);
+    return gs_tensor_plan_find(&w->plan, name, NULL);
 }

@@ -28,6 +28,9 @@ struct gs_bundle_container {
     void (*abort)(gs_container_file *f); /* consumes f; NULL ok */
 };
 
+/* "<dir>/<stem><extension>" in fresh memory, for containers of one file. NULL: no memory, err is set. */
+char *gs_container_path(const char *dir, const gs_container_naming *naming, gs_error *err);
+
 extern const gs_bundle_container gs_container_safetensors;
 extern const gs_bundle_container gs_container_gguf;
 extern const gs_bundle_container gs_container_mindspore_ckpt;

@@ -8,7 +8,7 @@
 enum { BLOCK_BYTES = 4 << 20, WORD_COLUMNS = 256 };
 
 static gs_status has_values(const gs_stored *t, gs_error *err) {
-    if (t->param && (t->param->data || t->param->source)) return GS_OK;
+    if (t->param && gs_param_ready(t->param)) return GS_OK;
     return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", t->name);
 }
 
@@ -110,16 +110,19 @@ typedef struct code_job {
     bool failed;
 } code_job;
 
+/* Rows [begin, end) of the block. */
+static gs_status read_flipped(const code_job *j, int64_t begin, int64_t end, gs_error *err) {
+    int8_t *out = j->codes + begin * j->cols;
+    GS_TRY(gs_param_read_s8(j->param, j->row0 + begin, end - begin, out, err));
+    if (j->flip)
+        for (int64_t i = 0; i < (end - begin) * j->cols; i++) out[i] = (int8_t)((uint8_t)out[i] ^ j->flip);
+    return GS_OK;
+}
+
 static void read_codes(void *ctx, int64_t begin, int64_t end, int worker) {
     (void)worker;
     code_job *j = ctx;
-    int8_t *out = j->codes + begin * j->cols;
-    if (gs_param_read_s8(j->param, j->row0 + begin, end - begin, out, NULL) != GS_OK) {
-        __atomic_store_n(&j->failed, true, __ATOMIC_RELAXED);
-        return;
-    }
-    if (j->flip)
-        for (int64_t i = 0; i < (end - begin) * j->cols; i++) out[i] = (int8_t)((uint8_t)out[i] ^ j->flip);
+    if (read_flipped(j, begin, end, NULL) != GS_OK) __atomic_store_n(&j->failed, true, __ATOMIC_RELAXED);
 }
 
 /* Word rows [begin, end) of the block's columns of words. */
@@ -134,7 +137,7 @@ static void spread_words(void *ctx, int64_t begin, int64_t end, int worker) {
 
 static gs_status read_block(const gs_stored *t, code_job *j, int64_t n, gs_sink *sink, gs_error *err) {
     gs_team_for(gs_sink_context(sink)->team, n, 64, read_codes, j);
-    if (j->failed) GS_TRY(gs_param_read_s8(t->param, j->row0, n, j->codes, err)); /* once more, for its words */
+    if (j->failed) GS_TRY(read_flipped(j, 0, n, err)); /* once more, for its words */
     drop_rows(sink, t->param, j->row0, n);
     return GS_OK;
 }

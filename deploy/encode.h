@@ -1,7 +1,7 @@
 /* Encoders: how a tensor's bytes are made from a node's params (internal to deploy/). Each streams by blocks through the
  * sink, in bounded memory unless it says otherwise, on the context's team with fixed grains, so that the bytes do
- * not depend on the number of threads. A param that lacks bytes is GS_E_INVALID; one that is read is dropped from
- * the source's pages. Files are little-endian, and so are the machines this runs on.
+ * not depend on the number of threads. A param that lacks bytes is GS_E_INVALID; a matrix that is read is dropped
+ * from the source's pages. Files are little-endian, and so are the machines this runs on.
  */
 #ifndef GS_DEPLOY_ENCODE_H
 #define GS_DEPLOY_ENCODE_H
@@ -40,7 +40,8 @@ gs_encoder gs_encode_zeros;
 /* ---- what a consumer of static activations multiplies with (encode_static.c) ---- */
 
 /* deq_scale as F32, or as I64 that holds an f32's bits: t->node's own, or where it has none the f32 product of its
- * input_scale, rounded to the bundle's dtype as the consumer does, and its weight_scale. */
+ * input_scale, rounded to the bundle's dtype as the consumer does, and its weight_scale. GS_E_NUMERIC for an I64 that holds
+ * more than an f32's bits. */
 gs_encoder gs_encode_deq_scale;
 /* quant_bias, I32: t->node's own, or derived (network/static_constants.h). */
 gs_encoder gs_encode_quant_bias;
@@ -49,8 +50,6 @@ gs_encoder gs_encode_quant_bias;
 
 /* How many values t->param has: those of a vector or a matrix, [count]. gs_free it. */
 gs_status gs_encode_read(const gs_param *p, float **values, int64_t *count, gs_error *err) GS_NODISCARD;
-/* Puts n values as t->dtype, by the rule of gs_encode_values. */
-gs_status gs_encode_put(const gs_stored *t, gs_sink *sink, const float *values, int64_t n, gs_error *err) GS_NODISCARD;
 /* p's values, which nothing multiplies, are all exact in the dtype. Planned params are taken to be: whoever makes them
  * rounds to it, and gs_encode_values looks again. */
 bool gs_values_exact(const gs_param *p, gs_dtype dtype);

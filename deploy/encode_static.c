@@ -4,25 +4,21 @@
 #include <base/mem.h>
 #include <network/static_constants.h>
 
-#include <string.h>
-
 enum { GRAIN = 16, BLOCK_ROWS = 256 };
 
 /* ---- what the node itself has ---- */
 
-/* Element i of an F32 or I64 deq_scale. */
-static float stored_deq(const gs_param *p, int64_t i) {
-    const uint8_t *bytes = p->data ? p->data : p->source->data;
-    float value;
-    memcpy(&value, bytes + (size_t)i * (p->dtype == GS_I64 ? 8 : 4), sizeof value); /* an I64's low half comes first */
-    return value;
-}
-
 static gs_status own_deq(const gs_stored *t, const gs_param *p, float *deq, int64_t n, gs_error *err) {
-    if (!p->data && !p->source) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", t->name);
+    if (!gs_param_ready(p)) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", t->name);
     if ((p->dtype != GS_F32 && p->dtype != GS_I64) || gs_param_count(p) != n)
         return GS_FAIL(err, GS_E_INVALID, "tensor '%s': a deq_scale of %s", t->name, gs_dtype_name(p->dtype));
-    for (int64_t i = 0; i < n; i++) deq[i] = stored_deq(p, i);
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t word = gs_deq_scale_word(p, i);
+        deq[i] = gs_f32_from_bits((uint32_t)word);
+        if (word >> 32)
+            return GS_FAIL(err, GS_E_NUMERIC, "'%s': deq_scale of row %lld is 0x%llx, no float32", t->node->name,
+                           (long long)i, (unsigned long long)word);
+    }
     return GS_OK;
 }
 
@@ -143,7 +139,7 @@ gs_status gs_encode_deq_scale(const gs_stored *t, gs_sink *sink, gs_error *err) 
 gs_status gs_encode_quant_bias(const gs_stored *t, gs_sink *sink, gs_error *err) {
     const gs_param *own = t->node->param[GS_ROLE_QUANT_BIAS];
     if (!own) return derive_quant_bias(t, sink, err);
-    if (!own->data && !own->source) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", t->name);
+    if (!gs_param_ready(own)) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", t->name);
     if (own->dtype != GS_I32) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' is not I32", own->name);
     return gs_sink_put(sink, own->data ? own->data : own->source->data, (size_t)gs_param_bytes(own), err);
 }

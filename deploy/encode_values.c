@@ -8,7 +8,7 @@
 
 gs_status gs_encode_read(const gs_param *p, float **values, int64_t *count, gs_error *err) {
     int64_t rows, cols;
-    if (!p->data && !p->source) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", p->name);
+    if (!gs_param_ready(p)) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", p->name);
     gs_param_matrix(p, &rows, &cols);
     *count = rows * cols;
     *values = gs_alloc((size_t)(*count ? *count : 1) * sizeof **values);
@@ -39,7 +39,8 @@ static void store(gs_dtype dtype, float x, uint8_t *out) {
     }
 }
 
-gs_status gs_encode_put(const gs_stored *t, gs_sink *sink, const float *values, int64_t n, gs_error *err) {
+/* Puts n values as t->dtype, by the rule of gs_encode_values. */
+static gs_status put_values(const gs_stored *t, gs_sink *sink, const float *values, int64_t n, gs_error *err) {
     size_t element = (size_t)gs_dtype_block_bytes(t->dtype);
     if (t->dtype != GS_F32 && t->dtype != GS_F16 && t->dtype != GS_BF16 && t->dtype != GS_I32 && t->dtype != GS_I8)
         return GS_FAIL(err, GS_E_INVALID, "tensor '%s' cannot be %s", t->name, gs_dtype_name(t->dtype));
@@ -64,7 +65,7 @@ gs_status gs_encode_values(const gs_stored *t, gs_sink *sink, gs_error *err) {
     float *v = NULL;
     int64_t n = 0;
     GS_TRY(read_values(t, &v, &n, err));
-    gs_status status = gs_encode_put(t, sink, v, n, err);
+    gs_status status = put_values(t, sink, v, n, err);
     gs_free(v);
     return status;
 }
@@ -76,7 +77,7 @@ gs_status gs_encode_transposed(const gs_stored *t, gs_sink *sink, gs_error *err)
     gs_param_matrix(t->param, &rows, &cols);
     turned = gs_alloc((size_t)(n ? n : 1) * sizeof *turned);
     for (int64_t i = 0; turned && i < n; i++) turned[i % cols * rows + i / cols] = v[i];
-    gs_status status = turned ? gs_encode_put(t, sink, turned, n, err) : gs_error_nomem(err, (size_t)n * sizeof *v);
+    gs_status status = turned ? put_values(t, sink, turned, n, err) : gs_error_nomem(err, (size_t)n * sizeof *v);
     gs_free(turned);
     gs_free(v);
     return status;
@@ -87,7 +88,7 @@ gs_status gs_encode_negated(const gs_stored *t, gs_sink *sink, gs_error *err) {
     int64_t n = 0;
     GS_TRY(read_values(t, &v, &n, err));
     for (int64_t i = 0; i < n; i++) v[i] = -v[i];
-    gs_status status = gs_encode_put(t, sink, v, n, err);
+    gs_status status = put_values(t, sink, v, n, err);
     gs_free(v);
     return status;
 }
@@ -98,7 +99,7 @@ static gs_status put_repeated(const gs_stored *t, gs_sink *sink, float value, gs
     float *v = gs_alloc((size_t)(n ? n : 1) * sizeof *v);
     if (!v) return gs_error_nomem(err, (size_t)n * sizeof *v);
     for (int64_t i = 0; i < n; i++) v[i] = value;
-    gs_status status = gs_encode_put(t, sink, v, n, err);
+    gs_status status = put_values(t, sink, v, n, err);
     gs_free(v);
     return status;
 }
@@ -151,7 +152,7 @@ static float element(const gs_param *p, int64_t i) {
 }
 
 bool gs_values_exact(const gs_param *p, gs_dtype dtype) {
-    if (!p->data && !p->source) return true;
+    if (!gs_param_ready(p)) return true;
     bool exact = !p->row_factor && !p->col_factor;
     for (int64_t i = 0, n = gs_param_count(p); i < n && exact; i++) exact = holds(dtype, element(p, i));
     return exact;
@@ -159,6 +160,6 @@ bool gs_values_exact(const gs_param *p, gs_dtype dtype) {
 
 bool gs_values_nonzero(const gs_param *p) {
     bool zero = true; /* factors are not zero */
-    for (int64_t i = 0, n = p->data || p->source ? gs_param_count(p) : 0; i < n && zero; i++) zero = element(p, i) == 0;
+    for (int64_t i = 0, n = gs_param_ready(p) ? gs_param_count(p) : 0; i < n && zero; i++) zero = element(p, i) == 0;
     return !zero;
 }

@@ -2,7 +2,6 @@
  * shards; max_shard_bytes is for formats whose loaders expect that. */
 #include <deploy/container.h>
 
-#include <base/file.h>
 #include <base/mem.h>
 #include <loaders/gguf_hf.h>
 #include <loaders/tokenizer.h>
@@ -57,11 +56,8 @@ static gs_status plan_divisors(gs_container_file *f, const gs_checkpoint *source
 
 static gs_status prepare(gs_container_file *f, const char *dir, const gs_container_naming *naming,
                          const gs_checkpoint *source, gs_error *err) {
-    gs_strbuf name = {0};
-    gs_strbuf_printf(&name, "%s%s", naming->stem, naming->extension);
-    f->path = name.failed ? NULL : gs_path_join(dir, name.data);
-    gs_strbuf_clear(&name);
-    if (!f->path) return gs_error_nomem(err, strlen(dir));
+    f->path = gs_container_path(dir, naming, err);
+    if (!f->path) return GS_E_NOMEM;
     GS_TRY(gs_gguf_writer_create(&f->w, err));
     GS_TRY(gs_gguf_hf_put_config(gs_checkpoint_config(source), f->w, err));
     GS_TRY(put_name(f, source, err));

@@ -82,10 +82,8 @@ static gs_status encode_rows(row_job *j, gs_sink *sink, gs_error *err) {
     return status;
 }
 
-static bool has_bytes(const gs_param *p) { return p->data || p->source; }
-
 static gs_status start(row_job *j, const gs_stored *t, gs_error *err) {
-    if (!j->weight || !has_bytes(j->weight)) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", t->name);
+    if (!j->weight || !gs_param_ready(j->weight)) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has no bytes", t->name);
     gs_param_matrix(j->weight, &j->rows, &j->cols);
     j->t = t;
     j->heads = (int64_t)t->constant;
@@ -125,20 +123,46 @@ static gs_status check_scale(const char *name, int64_t row, float scale, float o
     return GS_OK;
 }
 
+/* A linear's scales and offsets. A vector [n] is the column [n, 1], so that its rows can be read one by one. */
+typedef struct row_scales {
+    gs_param column[2];
+    gs_tensor view[2];
+    const gs_param *scale, *offset; /* offset may be NULL */
+} row_scales;
+
+static const gs_param *as_column(const gs_param *p, gs_param *column, gs_tensor *view) {
+    if (!p || p->ndim != 1 || p->row_factor || p->col_factor) return p;
+    *column = *p;
+    column->ndim = 2;
+    column->shape[1] = 1;
+    if (!p->source) return column;
+    *view = *p->source;
+    view->ndim = 2;
+    view->shape[1] = 1;
+    column->source = view;
+    return column;
+}
+
+/* *s is pointed into. */
+static void find_scales(const gs_node *node, row_scales *s) {
+    s->scale = as_column(node->param[GS_ROLE_WEIGHT_SCALE], &s->column[0], &s->view[0]);
+    s->offset = as_column(node->param[GS_ROLE_WEIGHT_OFFSET], &s->column[1], &s->view[1]);
+}
+
 /* scales: [2 * groups], filled with the row's scales and offsets. */
-static gs_status read_scales(const gs_node *node, int64_t row, int64_t groups, float *scales, gs_error *err) {
-    const gs_param *offset = node->param[GS_ROLE_WEIGHT_OFFSET];
+static gs_status read_scales(const char *name, const gs_param *scale, const gs_param *offset, int64_t row, int64_t groups,
+                             float *scales, gs_error *err) {
     memset(scales + groups, 0, (size_t)groups * sizeof *scales);
-    GS_TRY(gs_param_read_f32(node->param[GS_ROLE_WEIGHT_SCALE], row, 1, scales, err));
+    GS_TRY(gs_param_read_f32(scale, row, 1, scales, err));
     if (offset) GS_TRY(gs_param_read_f32(offset, row, 1, scales + groups, err));
-    for (int64_t g = 0; g < groups; g++) GS_TRY(check_scale(node->name, row, scales[g], scales[groups + g], err));
+    for (int64_t g = 0; g < groups; g++) GS_TRY(check_scale(name, row, scales[g], scales[groups + g], err));
     return GS_OK;
 }
 
 static gs_status q8_row(const row_job *j, int64_t row, uint8_t *out, int8_t *codes, float *scales, gs_error *err) {
     int64_t blocks = j->cols / Q8_CODES, per_group = blocks / j->groups;
     GS_TRY(gs_param_read_s8(j->weight, row, 1, codes, err));
-    GS_TRY(read_scales(j->t->node, row, j->groups, scales, err));
+    GS_TRY(read_scales(j->t->node->name, j->scale, j->offset, row, j->groups, scales, err));
     for (int64_t b = 0; b < blocks; b++, out += Q8_BYTES) {
         uint16_t d = gs_f32_to_f16(scales[b / per_group]);
         out[0] = (uint8_t)d;
@@ -148,9 +172,8 @@ static gs_status q8_row(const row_job *j, int64_t row, uint8_t *out, int8_t *cod
     return GS_OK;
 }
 
-static gs_status check_shapes(const gs_node *node, int64_t *groups, gs_error *err) {
-    const gs_param *weight = node->param[GS_ROLE_WEIGHT], *scale = node->param[GS_ROLE_WEIGHT_SCALE];
-    const gs_param *offset = node->param[GS_ROLE_WEIGHT_OFFSET];
+static gs_status check_shapes(const gs_node *node, const row_scales *s, int64_t *groups, gs_error *err) {
+    const gs_param *weight = node->param[GS_ROLE_WEIGHT], *scale = s->scale, *offset = s->offset;
     int64_t n, k, rows, offset_rows, offset_groups;
     if (!weight || !scale) return GS_FAIL(err, GS_E_INVALID, "'%s' lacks codes or scales", node->name);
     gs_param_matrix(weight, &n, &k);
@@ -169,22 +192,23 @@ static gs_status check_shapes(const gs_node *node, int64_t *groups, gs_error *er
 
 gs_status gs_gguf_q8_0_permits(const gs_node *node, gs_error *err) {
     int64_t groups = 0, n, k;
-    GS_TRY(check_shapes(node, &groups, err));
-    const gs_param *scale = node->param[GS_ROLE_WEIGHT_SCALE], *offset = node->param[GS_ROLE_WEIGHT_OFFSET];
-    if (!has_bytes(scale) || (offset && !has_bytes(offset))) return GS_OK;
+    row_scales s;
+    find_scales(node, &s);
+    GS_TRY(check_shapes(node, &s, &groups, err));
+    if (!gs_param_ready(s.scale) || (s.offset && !gs_param_ready(s.offset))) return GS_OK;
     gs_param_matrix(node->param[GS_ROLE_WEIGHT], &n, &k);
     float *scales = gs_alloc((size_t)(2 * groups) * sizeof *scales);
     gs_status status = scales ? GS_OK : gs_error_nomem(err, (size_t)(2 * groups) * sizeof *scales);
-    for (int64_t row = 0; row < n && status == GS_OK; row++) status = read_scales(node, row, groups, scales, err);
+    for (int64_t row = 0; row < n && status == GS_OK; row++) status = read_scales(node->name, s.scale, s.offset, row, groups, scales, err);
     gs_free(scales);
     return status;
 }
 
 gs_status gs_encode_gguf_q8_0(const gs_stored *t, gs_sink *sink, gs_error *err) {
-    const gs_node *node = t->node;
-    row_job j = {.weight = t->param, .scale = node->param[GS_ROLE_WEIGHT_SCALE],
-                 .offset = node->param[GS_ROLE_WEIGHT_OFFSET], .make = q8_row};
-    GS_TRY(check_shapes(node, &j.groups, err));
+    row_scales s;
+    find_scales(t->node, &s);
+    row_job j = {.weight = t->param, .scale = s.scale, .offset = s.offset, .make = q8_row};
+    GS_TRY(check_shapes(t->node, &s, &j.groups, err));
     GS_TRY(start(&j, t, err));
     j.row_bytes = (size_t)(j.cols / Q8_CODES) * Q8_BYTES;
     return encode_rows(&j, sink, err);

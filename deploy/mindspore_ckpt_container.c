@@ -1,11 +1,8 @@
 /* One MindSpore checkpoint. Its loaders read one file whole, so it is never cut into shards. */
 #include <deploy/container.h>
 
-#include <base/file.h>
 #include <base/mem.h>
 #include <loaders/mindspore_ckpt.h>
-
-#include <string.h>
 
 struct gs_container_file {
     char *path;
@@ -20,11 +17,8 @@ static void abort_file(gs_container_file *f) {
 }
 
 static gs_status prepare(gs_container_file *f, const char *dir, const gs_container_naming *naming, gs_error *err) {
-    gs_strbuf name = {0};
-    gs_strbuf_printf(&name, "%s%s", naming->stem, naming->extension);
-    f->path = name.failed ? NULL : gs_path_join(dir, name.data);
-    gs_strbuf_clear(&name);
-    return f->path ? gs_mindspore_ckpt_writer_create(&f->w, err) : gs_error_nomem(err, strlen(dir));
+    f->path = gs_container_path(dir, naming, err);
+    return f->path ? gs_mindspore_ckpt_writer_create(&f->w, err) : GS_E_NOMEM;
 }
 
 static gs_status create(gs_context *cx, const char *dir, const gs_container_naming *naming,

@@ -76,6 +76,39 @@ static gs_status add_offset(const linear *l, const gs_tensor *zp, gs_error *err)
     return GS_OK;
 }
 
+/* What quant_bias = rne(bias / deq_scale) - offset * sum of codes holds of a bias, in steps of deq_scale. */
+static int64_t folded_steps(const linear *l, const gs_tensor *quant_bias, int64_t offset, int64_t row) {
+    int64_t k = l->weight->shape[1], sum = 0;
+    const int8_t *codes = (const int8_t *)l->weight->data + row * k;
+    for (int64_t j = 0; j < k && offset; j++) sum += codes[j];
+    return gs_tensor_integer(quant_bias, row) + offset * sum;
+}
+
+/* A static linear's bias is in quant_bias alone. Networks whose linears have one need it, and other formats store it. The
+ * input offset is the tensor made last. */
+static gs_status add_folded_bias(const linear *l, const gs_tensor *deq, const gs_tensor *quant_bias, gs_error *err) {
+    const gs_bundle_content *c = l->content;
+    int64_t n = l->weight->shape[0], offset = (int64_t)*(const float *)(const void *)c->tensor[c->count - 1].data;
+    bool any = false;
+    float *bias, scale;
+    bool fits = quant_bias->dtype == GS_I32 && quant_bias->ndim == 1 && quant_bias->shape[0] == n && deq->ndim == 1 &&
+                deq->shape[0] == n && (deq->dtype == GS_F32 || deq->dtype == GS_I64);
+    if (!fits) return GS_OK; /* refused when the network is made */
+    bias = gs_alloc((size_t)n * sizeof *bias);
+    if (!bias) return gs_error_nomem(err, (size_t)n * sizeof *bias);
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(&scale, deq->data + i * (deq->dtype == GS_I64 ? 8 : 4), sizeof scale); /* an I64's low half comes first */
+        int64_t steps = folded_steps(l, quant_bias, offset, i);
+        bias[i] = (float)((double)steps * (double)scale);
+        any = any || steps != 0;
+    }
+    void *data;
+    gs_status status = any ? gs_content_make(l->content, l->hf, GS_ROLE_BIAS, GS_F32, n, 0, &data, err) : GS_OK;
+    if (any && status == GS_OK) memcpy(data, bias, (size_t)n * sizeof *bias);
+    gs_free(bias);
+    return status;
+}
+
 static gs_status add_static(const linear *l, const gs_tensor *deq, gs_error *err) {
     const gs_tensor *bias, *scale, *zp;
     GS_TRY(need(l, "_layer.matmul.quant_bias", &bias, err));
@@ -84,7 +117,8 @@ static gs_status add_static(const linear *l, const gs_tensor *deq, gs_error *err
     GS_TRY(rename_to(l, deq, GS_ROLE_DEQ_SCALE, err));
     GS_TRY(rename_to(l, bias, GS_ROLE_QUANT_BIAS, err));
     GS_TRY(gs_mindspore_add_input(l->content, l->hf, GS_ROLE_INPUT_SCALE, scale, l->weight->shape[1], err));
-    return gs_mindspore_add_input(l->content, l->hf, GS_ROLE_INPUT_OFFSET, zp, l->weight->shape[1], err);
+    GS_TRY(gs_mindspore_add_input(l->content, l->hf, GS_ROLE_INPUT_OFFSET, zp, l->weight->shape[1], err));
+    return add_folded_bias(l, deq, bias, err);
 }
 
 static gs_status add_quantized(const linear *l, const gs_tensor *weight, gs_scheme scheme, gs_error *err) {

@@ -132,10 +132,10 @@ static gs_status add(gs_bundle_content *c, const types *description, const gs_te
     int64_t type;
     if (!gs_map_get(&description->scheme, t->name, strlen(t->name), &type))
         return GS_FAIL(err, GS_E_FORMAT, "tensor '%s' is stored but not described", t->name);
-    const char *text = gs_json_get(description->json, t->name)->valuestring;
     if (type == GS_SCHEME_FLOAT) return add_float(c, t, err);
     if (type == GS_SCHEME_COUNT || type == GS_SCHEME_W8A8_MIX)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "tensor '%s' has type '%s', which is not computed here", t->name, text);
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "tensor '%s' has type '%s', which is not computed here", t->name,
+                       gs_json_get(description->json, t->name)->valuestring);
     if (gs_name_stem(t->name, "weight")) return add_linear(c, t, (gs_scheme)type, err);
     if (gs_name_stem(t->name, "bias")) return gs_content_add(c, t, t->name, err);
     for (size_t i = 0; i < GS_COUNTOF(roles); i++) {
@@ -145,7 +145,8 @@ static gs_status add(gs_bundle_content *c, const types *description, const gs_te
         bool fits = i < 2 || type == GS_SCHEME_W8A8; /* only static linears have the others */
         if (stem && fits && gs_checkpoint_find(c->checkpoint, name)) return GS_OK;
     }
-    return GS_FAIL(err, GS_E_UNSUPPORTED, "tensor '%s' of type '%s' is not computed here", t->name, text);
+    return GS_FAIL(err, GS_E_UNSUPPORTED, "tensor '%s' of type '%s' is not computed here", t->name,
+                   gs_scheme_name((gs_scheme)type));
 }
 
 static gs_status index_types(const gs_bundle_content *c, types *t, gs_error *err) {

@@ -1,5 +1,7 @@
 #include <deploy/name_patterns.h>
 
+#include <base/affix.h>
+#include <base/map.h>
 #include <base/mem.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -12,11 +14,12 @@ enum {
 };
 
 typedef struct pattern {
-    const char *word;
-    pcre2_code *code; /* of "re:..." */
+    const char *word; /* "re:..." */
+    pcre2_code *code;
 } pattern;
 
 struct gs_name_patterns {
+    gs_map names; /* the words that are names: a configuration may list every linear of a model */
     pattern *item;
     size_t count;
     pcre2_match_context *limits;
@@ -27,6 +30,7 @@ void gs_name_patterns_destroy(gs_name_patterns *p) {
     if (!p) return;
     for (size_t i = 0; i < p->count; i++) pcre2_code_free(p->item[i].code);
     gs_free(p->item);
+    gs_map_clear(&p->names);
     pcre2_match_data_free(p->match);
     pcre2_match_context_free(p->limits);
     gs_free(p);
@@ -35,15 +39,20 @@ void gs_name_patterns_destroy(gs_name_patterns *p) {
 static gs_status compile(pattern *p, gs_error *err) {
     int code;
     PCRE2_SIZE at;
-    if (strlen(p->word) > MAX_PATTERN)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "a name pattern of %zu bytes", strlen(p->word));
-    if (strncmp(p->word, "re:", 3) != 0) return GS_OK;
     p->code = pcre2_compile((PCRE2_SPTR)p->word + 3, PCRE2_ZERO_TERMINATED, PCRE2_ANCHORED, &code, &at, NULL);
     if (p->code) return GS_OK;
     unsigned char why[128] = "";
     pcre2_get_error_message(code, why, sizeof why);
     return GS_FAIL(err, GS_E_UNSUPPORTED, "'%.200s' is no regular expression: %s at %zu", p->word, (const char *)why,
                    (size_t)at);
+}
+
+static gs_status add(gs_name_patterns *p, const char *word, gs_error *err) {
+    size_t n = strlen(word);
+    if (n > MAX_PATTERN) return GS_FAIL(err, GS_E_UNSUPPORTED, "a name pattern of %zu bytes", n);
+    if (!gs_starts_with(word, "re:")) return gs_map_put(&p->names, word, n, 0, NULL, err);
+    p->item[p->count].word = word;
+    return compile(&p->item[p->count++], err);
 }
 
 static gs_status fill(gs_name_patterns *p, const cJSON *list, size_t count, gs_error *err) {
@@ -55,8 +64,7 @@ static gs_status fill(gs_name_patterns *p, const cJSON *list, size_t count, gs_e
     pcre2_set_match_limit(p->limits, MATCH_LIMIT);
     cJSON_ArrayForEach(item, list) {
         if (!cJSON_IsString(item)) return GS_FAIL(err, GS_E_FORMAT, "a list of modules holds something that is no name");
-        p->item[p->count].word = item->valuestring;
-        GS_TRY(compile(&p->item[p->count++], err));
+        GS_TRY(add(p, item->valuestring, err));
     }
     return GS_OK;
 }
@@ -80,12 +88,8 @@ gs_status gs_name_patterns_create(const cJSON *list, gs_name_patterns **out, gs_
 }
 
 gs_status gs_name_patterns_match(const gs_name_patterns *p, const char *name, bool *hit, gs_error *err) {
-    *hit = false;
+    *hit = gs_name_patterns_has(p, name);
     for (size_t i = 0; i < p->count && !*hit; i++) {
-        if (!p->item[i].code) {
-            *hit = strcmp(p->item[i].word, name) == 0;
-            continue;
-        }
         int found = pcre2_match(p->item[i].code, (PCRE2_SPTR)name, strlen(name), 0, 0, p->match, p->limits);
         if (found < 0 && found != PCRE2_ERROR_NOMATCH)
             return GS_FAIL(err, GS_E_UNSUPPORTED, "'%.200s' cannot be matched against '%.200s' (PCRE2 error %d)",
@@ -96,7 +100,6 @@ gs_status gs_name_patterns_match(const gs_name_patterns *p, const char *name, bo
 }
 
 bool gs_name_patterns_has(const gs_name_patterns *p, const char *word) {
-    for (size_t i = 0; i < p->count; i++)
-        if (strcmp(p->item[i].word, word) == 0) return true;
-    return false;
+    int64_t unused;
+    return gs_map_get(&p->names, word, strlen(word), &unused);
 }

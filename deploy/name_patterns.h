@@ -13,7 +13,7 @@ gs_status gs_name_patterns_create(const cJSON *list, gs_name_patterns **out, gs_
 void gs_name_patterns_destroy(gs_name_patterns *p); /* NULL ok */
 /* Whether one of them is or matches the name. GS_E_UNSUPPORTED for an expression that takes too many steps. */
 gs_status gs_name_patterns_match(const gs_name_patterns *p, const char *name, bool *hit, gs_error *err) GS_NODISCARD;
-/* Whether the list has exactly this word. */
+/* Whether the list has exactly this name. */
 bool gs_name_patterns_has(const gs_name_patterns *p, const char *word);
 
 #endif

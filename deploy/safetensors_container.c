@@ -1,45 +1,34 @@
 /* Safetensors shards with an index. Tensors go to shards in plan order, a new one where the next tensor would make
  * the open one too large; the order inside a shard is the writer's (loaders/safetensors.h). */
 #include <base/file.h>
-#include <base/map.h>
 #include <base/mem.h>
 #include <deploy/container.h>
 #include <deploy/side_files.h>
 #include <loaders/safetensors.h>
+#include <loaders/tensor_plan.h>
 
 #include <stdio.h>
 #include <string.h>
 
 enum { SHARD_NAME = 128, HEADER_ENTRY = 320 /* what a header says of a tensor beside its name, at most */ };
 
-typedef struct entry {
-    char *name;
-    gs_dtype dtype;
-    int ndim;
-    int64_t shape[GS_MAX_DIMS];
-    uint64_t bytes, done;
-    size_t shard;
-} entry;
-
 struct gs_container_file {
     char *dir;
     const gs_container_naming *naming;
     uint64_t max_shard_bytes;
-    entry *entry;
-    size_t count, capacity;
-    gs_map by_name;
-    size_t shards, open; /* number of shards; index of the open one, when file is not NULL */
+    gs_tensor_plan plan;
+    size_t *first; /* of each shard: its first tensor; it ends where the next begins */
+    size_t shards, shards_cap, open; /* open: index of the open shard, when file is not NULL */
     gs_safetensors_writer *file;
     uint64_t shard_bytes; /* of the shard being planned */
-    uint64_t total, headers;
+    uint64_t headers;
 };
 
 static void abort_file(gs_container_file *f) {
     if (!f) return;
     gs_safetensors_writer_abort(f->file);
-    for (size_t i = 0; i < f->count; i++) gs_free(f->entry[i].name);
-    gs_free(f->entry);
-    gs_map_clear(&f->by_name);
+    gs_tensor_plan_clear(&f->plan);
+    gs_free(f->first);
     gs_free(f->dir);
     gs_free(f);
 }
@@ -60,57 +49,39 @@ static gs_status create(gs_context *cx, const char *dir, const gs_container_nami
     return GS_OK;
 }
 
+/* Room for one shard more. */
 static gs_status grow(gs_container_file *f, gs_error *err) {
-    if (f->count < f->capacity) return GS_OK;
-    size_t capacity = f->capacity ? 2 * f->capacity : 256;
-    entry *grown = gs_realloc(f->entry, capacity, sizeof *grown);
-    if (!grown) return gs_error_nomem(err, capacity * sizeof *grown);
-    f->entry = grown;
-    f->capacity = capacity;
-    return GS_OK;
-}
-
-static gs_status measure(entry *e, gs_error *err) {
-    uint64_t n = 1;
-    bool fits = gs_dtype_is_safetensors(e->dtype);
-    if (!fits) return GS_FAIL(err, GS_E_INVALID, "tensor '%s': safetensors hold no %s", e->name, gs_dtype_name(e->dtype));
-    for (int i = 0; i < e->ndim; i++) fits = fits && e->shape[i] >= 0 && !__builtin_mul_overflow(n, (uint64_t)e->shape[i], &n);
-    if (!fits || !gs_dtype_bytes(e->dtype, n, &e->bytes))
-        return GS_FAIL(err, GS_E_INVALID, "tensor '%s' is too large", e->name);
-    return GS_OK;
-}
-
-static gs_status add(gs_container_file *f, entry *e, gs_error *err) {
-    bool existed;
-    GS_TRY(measure(e, err));
-    GS_TRY(gs_map_put(&f->by_name, e->name, strlen(e->name), (int64_t)f->count, &existed, err));
-    if (existed) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' is there already", e->name);
-    if (f->shards == 0 || (f->max_shard_bytes && f->shard_bytes > 0 && f->shard_bytes + e->bytes > f->max_shard_bytes)) {
-        f->shards++;
-        f->shard_bytes = 0;
-    }
-    f->shard_bytes += e->bytes;
-    f->total += e->bytes;
-    f->headers += 6 * strlen(e->name) + HEADER_ENTRY; /* 6: \u001f */
-    e->shard = f->shards - 1;
-    f->entry[f->count++] = *e;
+    if (f->shards < f->shards_cap) return GS_OK;
+    size_t cap = f->shards_cap ? 2 * f->shards_cap : 16;
+    size_t *grown = gs_realloc(f->first, cap, sizeof *grown);
+    if (!grown) return gs_error_nomem(err, cap * sizeof *grown);
+    f->first = grown;
+    f->shards_cap = cap;
     return GS_OK;
 }
 
 static gs_status plan(gs_container_file *f, const char *name, gs_dtype dtype, int ndim, const int64_t *shape,
                       gs_error *err) {
-    entry e = {.dtype = dtype, .ndim = ndim};
-    if (ndim < 0 || ndim > GS_MAX_DIMS) return GS_FAIL(err, GS_E_INVALID, "tensor '%s' has %d dimensions", name, ndim);
-    if (ndim) memcpy(e.shape, shape, (size_t)ndim * sizeof *shape);
+    size_t i = f->plan.count;
+    if (!gs_dtype_is_safetensors(dtype))
+        return GS_FAIL(err, GS_E_INVALID, "tensor '%s': safetensors hold no %s", name, gs_dtype_name(dtype));
     GS_TRY(grow(f, err));
-    e.name = gs_strdup(name);
-    if (!e.name) return gs_error_nomem(err, strlen(name) + 1);
-    gs_status status = add(f, &e, err);
-    if (status != GS_OK) gs_free(e.name);
-    return status;
+    GS_TRY(gs_tensor_plan_add(&f->plan, name, dtype, ndim, shape, err));
+    uint64_t n = f->plan.entry[i].bytes;
+    if (f->shards == 0 || (f->max_shard_bytes && f->shard_bytes > 0 && f->shard_bytes + n > f->max_shard_bytes)) {
+        f->first[f->shards++] = i;
+        f->shard_bytes = 0;
+    }
+    f->shard_bytes += n;
+    f->headers += 6 * strlen(name) + HEADER_ENTRY; /* 6: \u001f */
+    return GS_OK;
 }
 
-static uint64_t bytes(gs_container_file *f) { return f->total + f->headers; }
+static uint64_t bytes(gs_container_file *f) { return f->plan.total + f->headers; }
+
+static size_t end_of(const gs_container_file *f, size_t shard) {
+    return shard + 1 < f->shards ? f->first[shard + 1] : f->plan.count;
+}
 
 static bool numbered(const gs_container_file *f) { return f->shards > 1 || f->naming->always_numbered; }
 
@@ -128,9 +99,9 @@ static gs_status open_shard(gs_container_file *f, size_t shard, gs_error *err) {
     GS_TRY(gs_safetensors_writer_create(&f->file, err));
     gs_safetensors_writer_format(f->file, f->naming->metadata);
     f->open = shard;
-    for (size_t i = 0; i < f->count; i++) {
-        const entry *e = &f->entry[i];
-        if (e->shard == shard) GS_TRY(gs_safetensors_writer_plan(f->file, e->name, e->dtype, e->ndim, e->shape, err));
+    for (size_t i = f->first[shard]; i < end_of(f, shard); i++) {
+        const gs_planned *t = &f->plan.entry[i];
+        GS_TRY(gs_safetensors_writer_plan(f->file, t->name, t->dtype, t->ndim, t->shape, err));
     }
     char *path = gs_path_join(f->dir, name);
     gs_status status = path ? gs_safetensors_writer_begin(f->file, path, err) : gs_error_nomem(err, 256);
@@ -146,31 +117,40 @@ static gs_status close_shard(gs_container_file *f, gs_error *err) {
 
 static gs_status begin(gs_container_file *f, const gs_bundle_facts *facts, gs_error *err) {
     (void)facts;
-    if (f->count == 0) return GS_FAIL(err, GS_E_INVALID, "nothing to write");
+    if (f->plan.count == 0) return GS_FAIL(err, GS_E_INVALID, "nothing to write");
     return open_shard(f, 0, err);
 }
 
-static gs_status put(gs_container_file *f, size_t index, const void *data, size_t n, gs_error *err) {
-    entry *e = &f->entry[index];
-    if (!f->file || e->shard != f->open) {
+/* Closes shards up to that one, and opens it; also those whose tensors are all empty, which nobody puts. */
+static gs_status move_to(gs_container_file *f, size_t shard, gs_error *err) {
+    while (f->open < shard) {
         GS_TRY(close_shard(f, err));
-        GS_TRY(open_shard(f, e->shard, err));
+        GS_TRY(open_shard(f, f->open + 1, err));
     }
-    GS_TRY(gs_safetensors_writer_put(f->file, e->name, e->done, data, n, err));
-    e->done += n;
     return GS_OK;
+}
+
+static gs_status put(gs_container_file *f, size_t index, const void *data, size_t n, gs_error *err) {
+    size_t shard = f->open;
+    if (!f->file) return GS_FAIL(err, GS_E_INVALID, "nothing can be put before begin");
+    GS_TRY(gs_tensor_plan_put(&f->plan, index, n, err));
+    while (index >= end_of(f, shard)) shard++;
+    GS_TRY(move_to(f, shard, err));
+    return gs_safetensors_writer_put(f->file, f->plan.entry[index].name, f->plan.done - n, data, n, err);
 }
 
 static gs_status write_index(gs_container_file *f, gs_error *err) {
     if (!f->naming->index || !numbered(f)) return GS_OK;
     gs_strbuf text = {0};
     gs_strbuf_printf(&text, "{\n  \"metadata\": {\n    \"total_size\": %llu\n  },\n  \"weight_map\": {",
-                     (unsigned long long)f->total);
-    for (size_t i = 0; i < f->count; i++) {
+                     (unsigned long long)f->plan.total);
+    for (size_t i = 0, shard = 0; i < f->plan.count; i++) {
         char name[SHARD_NAME];
-        shard_name(f, f->entry[i].shard, name);
+        const char *tensor = f->plan.entry[i].name;
+        while (i >= end_of(f, shard)) shard++;
+        shard_name(f, shard, name);
         gs_strbuf_puts(&text, i ? ",\n    " : "\n    ");
-        gs_strbuf_json(&text, f->entry[i].name, strlen(f->entry[i].name));
+        gs_strbuf_json(&text, tensor, strlen(tensor));
         gs_strbuf_printf(&text, ": \"%s\"", name);
     }
     gs_strbuf_puts(&text, "\n  }\n}\n");
@@ -181,12 +161,9 @@ static gs_status write_index(gs_container_file *f, gs_error *err) {
 }
 
 static gs_status complete(gs_container_file *f, gs_error *err) {
-    for (size_t i = 0; i < f->count; i++) {
-        const entry *e = &f->entry[i];
-        if (e->done != e->bytes)
-            return GS_FAIL(err, GS_E_INVALID, "tensor '%s': %llu of %llu bytes were put", e->name,
-                           (unsigned long long)e->done, (unsigned long long)e->bytes);
-    }
+    if (!f->file) return GS_FAIL(err, GS_E_INVALID, "finish before begin");
+    GS_TRY(gs_tensor_plan_complete(&f->plan, err));
+    GS_TRY(move_to(f, f->shards - 1, err));
     GS_TRY(close_shard(f, err));
     return write_index(f, err);
 }

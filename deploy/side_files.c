@@ -1,15 +1,11 @@
 #include <deploy/side_files.h>
 
+#include <base/affix.h>
 #include <base/file.h>
 #include <base/mem.h>
 #include <loaders/tokenizer.h>
 
 #include <string.h>
-
-static bool ends_with(const char *name, const char *end) {
-    size_t n = strlen(name), k = strlen(end);
-    return n >= k && strcmp(name + n - k, end) == 0;
-}
 
 /* Texts that belong to the model whatever its weights are. Index files, foreign quantization
  * descriptions and the config are not among them. */
@@ -19,11 +15,11 @@ static bool is_side_file(const char *name) {
     static const char *const endings[] = {".json", ".model", ".jinja", ".py", ".txt", ".tiktoken"};
     for (size_t i = 0; i < GS_COUNTOF(never); i++)
         if (strcmp(name, never[i]) == 0) return false;
-    if (strncmp(name, "quant_model_description", 23) == 0) return false; /* also _w8a8.json and the like */
-    if (name[0] == '.' || ends_with(name, ".index.json")) return false;
+    if (gs_starts_with(name, "quant_model_description")) return false; /* also _w8a8.json and the like */
+    if (name[0] == '.' || gs_ends_with(name, ".index.json")) return false;
     for (size_t i = 0; i < GS_COUNTOF(endings); i++)
-        if (ends_with(name, endings[i])) return true;
-    return strncmp(name, "LICENSE", 7) == 0;
+        if (gs_ends_with(name, endings[i])) return true;
+    return gs_starts_with(name, "LICENSE");
 }
 
 gs_status gs_side_set(cJSON *object, const char *key, const char *value, gs_error *err) {
@@ -108,7 +104,7 @@ gs_status gs_side_copy(gs_context *cx, const gs_bundle_options *o, const char *d
     gs_status status = GS_OK;
     for (size_t i = 0; i < count && status == GS_OK; i++) {
         if (!is_side_file(names[i])) continue;
-        tokenizer |= strncmp(names[i], "tokenizer", 9) == 0;
+        tokenizer |= gs_starts_with(names[i], "tokenizer");
         status = copy_one(from, dir, names[i], err);
     }
     if (!tokenizer) gs_log(cx, GS_LOG_WARN, "%s has no tokenizer files: the bundle will have none", from);

@@ -3,13 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-bool gs_node_is_linear(const gs_node *node) { return node->op == GS_OP_LINEAR || node->op == GS_OP_QLINEAR; }
-
 gs_scheme gs_node_scheme(const gs_node *node) {
     return node->op == GS_OP_QLINEAR ? node->attr.quant.scheme : GS_SCHEME_FLOAT;
 }
-
-bool gs_scheme_is_static(gs_scheme s) { return s == GS_SCHEME_W8A8 || s == GS_SCHEME_W8A8_MIX; }
 
 void gs_node_weight_shape(const gs_node *node, int64_t *n, int64_t *k) {
     *n = *k = 0;
@@ -21,8 +17,6 @@ int64_t gs_node_groups(const gs_node *node) {
     if (!scale) return 0;
     return scale->ndim < 2 ? 1 : scale->shape[1];
 }
-
-bool gs_param_ready(const gs_param *p) { return p->data || p->source; }
 
 gs_stored gs_stored_param(const gs_node *node, const gs_param *p, gs_dtype dtype, const char *type, gs_encoder *encode) {
     gs_stored t = {.dtype = dtype, .ndim = p->ndim, .type = type, .node = node, .param = p, .encode = encode};

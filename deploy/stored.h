@@ -4,13 +4,9 @@
 
 #include <deploy/encode.h>
 
-bool gs_node_is_linear(const gs_node *node); /* LINEAR or QLINEAR */
 gs_scheme gs_node_scheme(const gs_node *node); /* FLOAT unless QLINEAR */
-/* Its static activations have one input_scale: W8A8 and W8A8_MIX. */
-bool gs_scheme_is_static(gs_scheme s);
 void gs_node_weight_shape(const gs_node *node, int64_t *n, int64_t *k); /* zeros without a weight */
 int64_t gs_node_groups(const gs_node *node); /* columns of weight_scale; 1: per channel; 0: there is none */
-bool gs_param_ready(const gs_param *p);      /* has bytes */
 
 /* The bundle's dtype where it holds p's values exactly, else F32. */
 gs_dtype gs_exact_dtype(const gs_bundle_options *o, const gs_param *p);
@@ -35,7 +31,7 @@ gs_status gs_emit(const gs_emission *e, const char *suffix, const gs_param *p, g
 /* Every param of a node that is not quantized, cast to the bundle's dtype under its own name; not the idle bias of a norm. */
 gs_status gs_emit_floats(const gs_emission *e, gs_error *err) GS_NODISCARD;
 
-/* ---- reasons to refuse; each GS_OK or GS_E_UNSUPPORTED ---- */
+/* ---- reasons to refuse: GS_E_UNSUPPORTED, or GS_E_INVALID for params that contradict each other ---- */
 
 /* A QLINEAR has what every scheme needs: weight_scale where activations are not static, no group scales beside int8
  * activations, no weight offsets beside them either. */

@@ -1,5 +1,6 @@
 #include <llm/model.h>
 
+#include <base/affix.h>
 #include <base/map.h>
 #include <base/mem.h>
 #include <llm/decoder.h>
@@ -102,12 +103,8 @@ static bool head_is_embedding(const gs_model *m) {
 }
 
 static bool is_redundant(const gs_model *m, const char *name) {
-    size_t n = strlen(name);
-    for (size_t i = 0; i < GS_COUNTOF(m->settings.helper->redundant) && m->settings.helper->redundant[i]; i++) {
-        const char *end = m->settings.helper->redundant[i];
-        size_t k = strlen(end);
-        if (n >= k && strcmp(name + n - k, end) == 0) return true;
-    }
+    for (size_t i = 0; i < GS_COUNTOF(m->settings.helper->redundant) && m->settings.helper->redundant[i]; i++)
+        if (gs_ends_with(name, m->settings.helper->redundant[i])) return true;
     if (!m->head_is_embedding) return false;
     size_t k = strlen(m->settings.helper->name.head);
     return strncmp(name, m->settings.helper->name.head, k) == 0 && strcmp(name + k, ".weight") == 0;

@@ -1,13 +1,11 @@
 #include <loaders/shard_file.h>
 
-#include <string.h>
+#include <base/affix.h>
 
 bool gs_shard_file_is_torch(const char *name) {
     static const char *const endings[] = {".bin", ".pt", ".pth"};
-    for (size_t i = 0; i < GS_COUNTOF(endings); i++) {
-        size_t n = strlen(endings[i]), all = strlen(name);
-        if (all >= n && strcmp(name + all - n, endings[i]) == 0) return true;
-    }
+    for (size_t i = 0; i < GS_COUNTOF(endings); i++)
+        if (gs_ends_with(name, endings[i])) return true;
     return false;
 }
 

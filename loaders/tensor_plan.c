@@ -41,7 +41,7 @@ static gs_status append(gs_tensor_plan *p, const gs_planned *t, gs_error *err) {
         p->entry = more;
         p->cap = cap;
     }
-    GS_TRY(gs_map_put(&p->names, t->name, strlen(t->name), 0, &taken, err));
+    GS_TRY(gs_map_put(&p->names, t->name, strlen(t->name), (int64_t)p->count, &taken, err));
     if (taken) return GS_FAIL(err, GS_E_INVALID, "tensor '%.200s' is planned already", t->name);
     p->entry[p->count++] = *t;
     p->total += t->bytes;
@@ -61,6 +61,13 @@ gs_status gs_tensor_plan_add(gs_tensor_plan *p, const char *name, gs_dtype dtype
     if (status == GS_OK) status = append(p, &t, err);
     if (status != GS_OK) gs_free(t.name);
     return status;
+}
+
+bool gs_tensor_plan_find(const gs_tensor_plan *p, const char *name, size_t *index) {
+    int64_t at;
+    if (!gs_map_get(&p->names, name, strlen(name), &at)) return false;
+    if (index) *index = (size_t)at;
+    return true;
 }
 
 static gs_status lacks(const gs_tensor_plan *p, size_t i, uint64_t done, gs_error *err) {

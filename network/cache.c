@@ -11,7 +11,7 @@ enum { KEYS = 1, VALUES = 2 };
 static gs_node *maker_of(const gs_node *attention, int input, bool *sliced) {
     gs_node *node = attention->input[input]->producer;
     *sliced = false;
-    while (node && node->op != GS_OP_LINEAR && node->op != GS_OP_QLINEAR) {
+    while (node && !gs_node_is_linear(node)) {
         *sliced = *sliced || node->op == GS_OP_SLICE;
         node = node->ninputs == 1 ? node->input[0]->producer : NULL;
     }

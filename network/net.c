@@ -32,6 +32,9 @@ gs_scheme gs_scheme_from_name(const char *name) {
     return (gs_scheme)s;
 }
 
+bool gs_scheme_is_static(gs_scheme s) { return s == GS_SCHEME_W8A8 || s == GS_SCHEME_W8A8_MIX; }
+bool gs_node_is_linear(const gs_node *node) { return node->op == GS_OP_LINEAR || node->op == GS_OP_QLINEAR; }
+
 gs_status gs_list_reserve(gs_list *list, int extra, gs_error *err) {
     if (extra <= list->capacity - list->count) return GS_OK;
     if (list->capacity > INT_MAX / 2 || extra > INT_MAX / 2 - list->count)

@@ -113,6 +113,7 @@ const char *gs_op_name(gs_op op);
 const char *gs_role_name(gs_role role);
 const char *gs_scheme_name(gs_scheme s);
 gs_scheme gs_scheme_from_name(const char *name); /* GS_SCHEME_COUNT when unknown */
+bool gs_scheme_is_static(gs_scheme s); /* activations have one scale that is stored: W8A8 and W8A8_MIX */
 
 /* Formulas in network/ops/rope_table.h. */
 typedef enum gs_rope_kind {
@@ -249,6 +250,7 @@ void gs_param_destroy(gs_param *p); /* NULL ok */
 gs_status gs_param_allocate(gs_param *p, gs_error *err) GS_NODISCARD;
 int64_t gs_param_count(const gs_param *p); /* elements */
 uint64_t gs_param_bytes(const gs_param *p);
+bool gs_param_ready(const gs_param *p); /* it has values: a view, or bytes of its own */
 /* Rows [row0, row0+nrows) as f32 (rows = product of all but the last dimension), from view or
  * owned data. GS_E_INVALID for a planned param. Thread safe. */
 gs_status gs_param_read_f32(const gs_param *p, int64_t row0, int64_t nrows, float *dst, gs_error *err) GS_NODISCARD;
@@ -286,6 +288,8 @@ gs_edge *gs_net_output_at(const gs_net *net, int i);
 /* The i-th node that reads the edge (execution order; a node that reads it twice counts once),
  * or NULL. */
 gs_node *gs_net_consumer(const gs_net *net, const gs_edge *edge, int i);
+
+bool gs_node_is_linear(const gs_node *node); /* LINEAR or QLINEAR */
 
 /* Checks the structure (arity, order, acyclic, params present, counts) and infers every edge's
  * dims from the inputs' and the params' shapes; a mismatch names the node and both shapes. */

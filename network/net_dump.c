@@ -10,7 +10,7 @@ static void put_shape(gs_strbuf *out, int ndim, const int64_t *shape) {
 static void dump_param(const gs_param *p, gs_strbuf *out) {
     gs_strbuf_printf(out, " %s %s", gs_role_name(p->role), gs_dtype_name(p->dtype));
     put_shape(out, p->ndim, p->shape);
-    if (!p->source && !p->data) gs_strbuf_puts(out, " (planned)");
+    if (!gs_param_ready(p)) gs_strbuf_puts(out, " (planned)");
 }
 
 static void dump_node(const gs_node *node, gs_strbuf *out) {

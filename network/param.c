@@ -93,7 +93,7 @@ gs_status gs_net_param_new(gs_net *net, gs_node *node, gs_role role, const char 
 }
 
 gs_status gs_param_allocate(gs_param *p, gs_error *err) {
-    if (p->source || p->data) return GS_OK;
+    if (gs_param_ready(p)) return GS_OK;
     p->data = gs_alloc((size_t)gs_param_bytes(p));
     return p->data ? GS_OK : gs_error_nomem(err, (size_t)gs_param_bytes(p));
 }
@@ -103,6 +103,8 @@ int64_t gs_param_count(const gs_param *p) {
     for (int i = 0; i < p->ndim; i++) count *= p->shape[i];
     return count;
 }
+
+bool gs_param_ready(const gs_param *p) { return p->data || p->source; }
 
 uint64_t gs_param_bytes(const gs_param *p) {
     uint64_t bytes = 0;

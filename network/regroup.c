@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_linear(const gs_node *node) { return node->op == GS_OP_LINEAR || node->op == GS_OP_QLINEAR; }
+
 
 static bool is_planned(const gs_param *p) { return !p->source && !p->data; }
 
@@ -84,7 +84,7 @@ static gs_status take_param(gs_net *net, gs_node *part, const gs_attr *slice, co
 }
 
 static gs_status check_apart(const gs_net *net, const gs_node *linear, gs_node *const *slice, int n, gs_error *err) {
-    bool fits = is_linear(linear) && linear->output->consumers == n && !linear->output->is_output;
+    bool fits = gs_node_is_linear(linear) && linear->output->consumers == n && !linear->output->is_output;
     for (int i = 0; i < n && fits; i++) fits = slice[i] == gs_net_consumer(net, linear->output, i) && slice[i]->op == GS_OP_SLICE;
     return fits ? GS_OK : GS_FAIL(err, GS_E_INVALID, "'%s' is not read by %d slices alone", linear->name, n);
 }
@@ -115,7 +115,7 @@ static bool computes_alike(const gs_node *a, const gs_node *b) {
 static gs_status check_alike(gs_node *const *linear, int n, gs_error *err) {
     for (int i = 0; i < n; i++) {
         const gs_node *a = linear[0], *b = linear[i];
-        bool alike = is_linear(b) && computes_alike(a, b);
+        bool alike = gs_node_is_linear(b) && computes_alike(a, b);
         for (int r = 0; r < GS_ROLE_COUNT && alike; r++) {
             const gs_param *p = a->param[r], *q = b->param[r];
             alike = !p == !q && (!p || (p->ndim == q->ndim && is_planned(p) == is_planned(q) && is_shared(a, p) == is_shared(b, q)));

@@ -19,7 +19,7 @@ const gs_node *gs_routed_select(const gs_edge *edge) {
 
 bool gs_is_router(const gs_net *net, const gs_node *node) {
     const gs_node *reader;
-    if (node->op != GS_OP_LINEAR && node->op != GS_OP_QLINEAR) return false;
+    if (!gs_node_is_linear(node)) return false;
     for (int i = 0; (reader = gs_net_consumer(net, node->output, i)); i++)
         if (reader->op == GS_OP_ROUTE) return true;
     return false;

@@ -1,6 +1,7 @@
 #include <network/static_constants.h>
 
 #include <math.h>
+#include <string.h>
 
 gs_status gs_static_constants(gs_act_params act, float weight_scale, float bias, int64_t k, const int8_t *q,
                               const char *name, int64_t row, float *deq_scale,
@@ -25,4 +26,12 @@ gs_status gs_static_constants(gs_act_params act, float weight_scale, float bias,
     *deq_scale = deq;
     *quant_bias = (int32_t)correction;
     return GS_OK;
+}
+
+uint64_t gs_deq_scale_word(const gs_param *p, int64_t i) {
+    const uint8_t *bytes = p->data ? p->data : p->source->data;
+    size_t size = p->dtype == GS_I64 ? 8 : 4;
+    uint64_t word = 0;
+    memcpy(&word, bytes + size * (size_t)i, size); /* little-endian, as the file */
+    return word;
 }

@@ -8,7 +8,7 @@
 #ifndef GS_NETWORK_STATIC_CONSTANTS_H
 #define GS_NETWORK_STATIC_CONSTANTS_H
 
-#include <base/error.h>
+#include <network/net.h>
 
 typedef struct gs_act_params {
     float scale, offset; /* offset: an integer in [-128, 127] */
@@ -18,5 +18,9 @@ typedef struct gs_act_params {
 gs_status gs_static_constants(gs_act_params act, float weight_scale, float bias, int64_t k, const int8_t *q,
                               const char *name, int64_t row, float *deq_scale,
                               int32_t *quant_bias, gs_error *err) GS_NODISCARD;
+
+/* Element i of a deq_scale, F32 or I64, that has values: the F32's bits, or the I64, whose low half holds an f32's bits
+ * and whose high half is zero in a sound bundle. Thread safe. */
+uint64_t gs_deq_scale_word(const gs_param *p, int64_t i);
 
 #endif

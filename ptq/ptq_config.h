@@ -70,8 +70,6 @@ gs_status gs_ptq_config_check_done(const gs_ptq_config *c, gs_error *err) GS_NOD
 gs_ptq_config gs_ptq_config_w8a8(bool per_token);
 /* What a linear becomes under this config: FLOAT, W8A16, W8A8, W8A8_DYNAMIC or W8A8_MIX. */
 gs_scheme gs_ptq_config_scheme(const gs_ptq_config *c);
-/* Activations have one scale that is stored (W8A8, W8A8_MIX). */
-static inline bool gs_scheme_is_static(gs_scheme s) { return s == GS_SCHEME_W8A8 || s == GS_SCHEME_W8A8_MIX; }
 /* "A16W8", "A8W8", "A16W4", "C8" ...: Golden Stick's tag. Static text. */
 const char *gs_ptq_config_tag(const gs_ptq_config *c);
 

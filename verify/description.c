@@ -1,6 +1,7 @@
 /* quant_model_description.json against what is stored. */
 #include <verify/subject.h>
 
+#include <base/affix.h>
 #include <base/mem.h>
 
 #include <stdio.h>
@@ -23,7 +24,7 @@ static void find_name(gs_subject *s) {
     for (size_t i = 0; i < s->name_count; i++) {
         const char *name = s->names[i];
         size_t n = strlen(name);
-        bool like = strncmp(name, "quant_model_description", 23) == 0 && n > 5 && strcmp(name + n - 5, ".json") == 0;
+        bool like = gs_starts_with(name, "quant_model_description") && gs_ends_with(name, ".json");
         if (!like || n >= sizeof s->description_name) continue;
         if (!s->description_name[0] || strcmp(name, exact_name) == 0) snprintf(s->description_name, sizeof s->description_name, "%s", name);
     }

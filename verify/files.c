@@ -1,6 +1,7 @@
 /* Files of the directory, before any is opened. */
 #include <verify/subject.h>
 
+#include <base/affix.h>
 #include <base/mem.h>
 
 #include <ctype.h>
@@ -10,11 +11,6 @@
 #include <unistd.h>
 
 static const int64_t MAX_JSON = (int64_t)100 << 20;
-
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
 
 static bool plain_name(const char *name) {
     for (; *name; name++)
@@ -36,7 +32,7 @@ static void check_file(gs_subject *s, const char *name) {
         gs_report_fail(&s->report, GS_CHECK_PERMISSIONS, name, "it cannot be looked at");
     } else {
         check_mode(s, name, &st);
-        if (ends_with(name, ".json"))
+        if (gs_ends_with(name, ".json"))
             gs_report_that(&s->report, GS_CHECK_JSON_SIZE, st.st_size < MAX_JSON, name, "%lld bytes, below %lld expected",
                       (long long)st.st_size, (long long)MAX_JSON);
     }

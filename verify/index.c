@@ -1,6 +1,7 @@
 /* Index files: the one of these weights says the truth, and there is no other. */
 #include <verify/subject.h>
 
+#include <base/affix.h>
 #include <base/mem.h>
 
 #include <stdio.h>
@@ -64,7 +65,7 @@ gs_status gs_verify_index(gs_subject *s, gs_error *err) {
     for (size_t i = 0; i < s->name_count; i++) {
         const char *name = s->names[i];
         size_t n = strlen(name);
-        if (n < 11 || strcmp(name + n - 11, ".index.json") != 0) continue;
+        if (!gs_ends_with(name, ".index.json")) continue;
         if (!gs_report_that(&s->report, GS_CHECK_STALE_INDEX, strcmp(name, own) == 0, name, "the index of these weights is %s", own))
             continue;
         met = true;

@@ -9,7 +9,8 @@
 
 enum { MAX_JSON = 1 << 28, MAX_PROTO = 1 << 28, MAX_CONFIG = 1 << 24 };
 
-static bool ends_with(const char *s, const char *end) {
+/* In any case: these are names that somebody typed. */
+static bool has_extension(const char *s, const char *end) {
     size_t n = strlen(s), m = strlen(end);
     return n >= m && strcasecmp(s + n - m, end) == 0;
 }
@@ -97,7 +98,7 @@ static gs_status open_with_config(const char *file, gs_tokenizer **out, gs_error
     char *dir = slash ? gs_strndup(file, (size_t)(slash - file) + 1) : gs_strdup(".");
     if (!dir) return gs_error_nomem(err, strlen(file));
     gs_status status =
-        ends_with(file, ".json") ? open_json(file, out, err) : open_spm(file, out, err);
+        has_extension(file, ".json") ? open_json(file, out, err) : open_spm(file, out, err);
     if (status == GS_OK) status = gs_tok_apply_config(*out, dir, err);
     gs_free(dir);
     return status;
@@ -122,8 +123,8 @@ gs_status gs_tokenizer_open(const char *path, gs_tokenizer **out, gs_error *err)
     gs_status status;
     *out = NULL;
     if (gs_path_is_dir(path)) status = open_dir(path, out, err);
-    else if (ends_with(path, ".gguf")) status = open_gguf(path, out, err);
-    else if (ends_with(path, ".json") || ends_with(path, ".model"))
+    else if (has_extension(path, ".gguf")) status = open_gguf(path, out, err);
+    else if (has_extension(path, ".json") || has_extension(path, ".model"))
         status = open_with_config(path, out, err);
     else
         status = GS_FAIL(err, GS_E_INVALID, "%s: not a directory, .json, .model or .gguf", path);

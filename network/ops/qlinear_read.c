@@ -1,6 +1,7 @@
 /* The params of a quantized linear, as its arithmetic holds them. */
 #include <network/net_private.h>
 #include <network/ops/qlinear.h>
+#include <network/static_constants.h>
 
 #include <base/half.h>
 #include <base/mem.h>
@@ -34,13 +35,12 @@ gs_status gs_qlinear_read(const gs_op_env *env, const gs_node *node, gs_role rol
     return GS_OK;
 }
 
-static gs_status read_deq(const gs_node *node, const uint8_t *bytes, int64_t i, float *scale, gs_error *err) {
+static gs_status read_deq(const gs_node *node, int64_t i, float *scale, gs_error *err) {
     const gs_attr *a = &node->attr;
-    bool wide = node->param[GS_ROLE_DEQ_SCALE]->dtype == GS_I64;
-    uint64_t word = 0;
-    memcpy(&word, bytes + (wide ? 8 : 4) * i, wide ? 8 : 4); /* little-endian, as the file */
+    const gs_param *p = node->param[GS_ROLE_DEQ_SCALE];
+    uint64_t word = gs_deq_scale_word(p, i);
     uint32_t bits = (uint32_t)word;
-    if (wide && a->quant.deq19 && a->quant.arith == GS_ARITH_CONSUMER) bits &= ~0x1fffu;
+    if (p->dtype == GS_I64 && a->quant.deq19 && a->quant.arith == GS_ARITH_CONSUMER) bits &= ~0x1fffu;
     *scale = gs_f32_from_bits(bits);
     if (!(word >> 32) && isfinite(*scale) && *scale > 0) return GS_OK;
     return GS_FAIL(err, GS_E_NUMERIC, "deq_scale of row %lld is %g (0x%llx)", (long long)i, (double)*scale,
@@ -50,12 +50,11 @@ static gs_status read_deq(const gs_node *node, const uint8_t *bytes, int64_t i, 
 gs_status gs_qlinear_read_deq_scale(const gs_op_env *env, const gs_node *node, float **out, gs_error *err) {
     const gs_param *p = node->param[GS_ROLE_DEQ_SCALE];
     int64_t n = p->shape[0];
-    const uint8_t *bytes = gs_param_stored(p);
-    if (!bytes) return GS_FAIL(err, GS_E_INVALID, "deq_scale has no values");
+    if (!gs_param_stored(p)) return GS_FAIL(err, GS_E_INVALID, "deq_scale has no values");
     float *scale = gs_calloc((size_t)n, sizeof *scale);
     if (!scale) return gs_error_nomem(err, (size_t)n * sizeof *scale);
     gs_status status = GS_OK;
-    for (int64_t i = 0; i < n && status == GS_OK; i++) status = read_deq(node, bytes, i, &scale[i], err);
+    for (int64_t i = 0; i < n && status == GS_OK; i++) status = read_deq(node, i, &scale[i], err);
     if (status != GS_OK) {
         gs_free(scale);
         return status;
@@ -105,7 +104,7 @@ gs_status gs_qlinear_codes(const gs_op_env *env, const gs_node *node, const int8
     *own = NULL;
     *codes = gs_param_stored(w);
     if (*codes) return GS_OK;
-    if (!w->source && !w->data) return GS_FAIL(err, GS_E_INVALID, "weight '%s' has no values", w->name);
+    if (!gs_param_ready(w)) return GS_FAIL(err, GS_E_INVALID, "weight '%s' has no values", w->name);
     size_t bytes = (size_t)gs_param_bytes(w);
     unpack_job j = {.weight = w, .codes = gs_alloc(bytes), .bad = -1};
     if (!j.codes) return gs_error_nomem(err, bytes);

@@ -100,6 +100,28 @@ static void what_comes_back_is_what_went_out(void **state) {
     }
 }
 
+/* Whatever shape a format gives its scales ([n], [n, 1], transposed). */
+static void a_gguf_file_is_the_same_from_every_format(void **state) {
+    (void)state;
+    static const char *const formats[] = {"mindspore", "mindspore-ckpt", "compressed-tensors", "gptq"};
+    fixture f;
+    gs_error err = {0};
+    char direct[1200], there[1200], through[1200], name[64];
+    begin(&f, &even);
+    quantize(&f, "w8a16", NULL, NULL);
+    path_of(direct, &f, "direct");
+    assert_ok(export(&f, f.bundle, direct, "gguf", &err), &err);
+    for (size_t i = 0; i < GS_COUNTOF(formats); i++) {
+        path_of(there, &f, formats[i]);
+        snprintf(name, sizeof name, "gguf-of-%s", formats[i]);
+        path_of(through, &f, name);
+        assert_ok(export(&f, f.bundle, there, formats[i], &err), &err);
+        assert_ok(export(&f, there, through, "gguf", &err), &err);
+        assert_same_file(direct, through, "model.gguf");
+    }
+    end(&f);
+}
+
 /* ---- the same numbers ---- */
 
 static double nll(const fixture *f, const char *path) {
@@ -331,6 +353,7 @@ static void a_cancelled_export_leaves_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_back_is_what_went_out),
+        cmocka_unit_test(a_gguf_file_is_the_same_from_every_format),
         cmocka_unit_test(every_format_computes_the_same),
         cmocka_unit_test(quantizing_into_a_format_is_exporting_to_it),
         cmocka_unit_test(a_float_model_is_exported_as_one),

@@ -2,11 +2,7 @@
  * name that could collide with a user's. The lists are nm's, made by the build. */
 #include <tests/support.h>
 
-#include <stdbool.h>
-
-static bool starts(const char *text, const char *prefix) {
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
+#include <base/affix.h>
 
 /* Counts the names of an nm list (posix format: "name type value size") that `fine`
  * refuses; *gs is the number of gs_ names. */
@@ -20,7 +16,7 @@ static int count_foreign(const char *path, bool (*fine)(const char *name), int *
         char name[4096], type;
         /* an archive's list has a line "archive[member.o]:" before each member's names */
         if (sscanf(line, "%4095s %c", name, &type) != 2) continue;
-        if (starts(name, "gs_")) ++*gs;
+        if (gs_starts_with(name, "gs_")) ++*gs;
         else if (!fine(name)) {
             foreign++;
             print_error("%s: %s\n", path, name);
@@ -37,7 +33,7 @@ static bool never(const char *name) {
 
 /* C++ (templates of the SentencePiece shim) and compilers have names of their own. */
 static bool is_the_compilers(const char *name) {
-    return starts(name, "_Z") || starts(name, "__") || starts(name, "DW.ref.");
+    return gs_starts_with(name, "_Z") || gs_starts_with(name, "__") || gs_starts_with(name, "DW.ref.");
 }
 
 static void the_shared_library_exports_gs_names_only(void **state) {

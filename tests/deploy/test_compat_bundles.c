@@ -4,6 +4,7 @@
  * factors from the extras. */
 #include "reference_files.h"
 
+#include <base/affix.h>
 #include <base/half.h>
 #include <base/json.h>
 #include <dirent.h>
@@ -61,11 +62,6 @@ static const folder table[] = {
 
 /* ---- theirs ---- */
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), k = strlen(end);
-    return n >= k && strcmp(s + n - k, end) == 0;
-}
-
 /* The one safetensors file of a folder. */
 static gs_safetensors *open_bundle(const char *name) {
     char where[256], file[1400] = "";
@@ -77,7 +73,7 @@ static gs_safetensors *open_bundle(const char *name) {
     DIR *d = opendir(path);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));)
-        if (ends_with(e->d_name, ".safetensors")) snprintf(file, sizeof file, "%s%s", path, e->d_name);
+        if (gs_ends_with(e->d_name, ".safetensors")) snprintf(file, sizeof file, "%s%s", path, e->d_name);
     closedir(d);
     assert_ok(gs_safetensors_open(file, &st, &err), &err);
     return st;
@@ -187,7 +183,7 @@ static void compare_param(run *r, const gs_param *p) {
         const gs_tensor *t = gs_safetensors_at(r->theirs, i);
         if (strcmp(t->name, p->name) != 0) continue;
         bool integers = t->dtype == GS_I8 || t->dtype == GS_I32 || t->dtype == GS_I64;
-        if (integers || ends_with(t->name, "_scale") || ends_with(t->name, "_offset")) compare_bytes(r, p, t);
+        if (integers || gs_ends_with(t->name, "_scale") || gs_ends_with(t->name, "_offset")) compare_bytes(r, p, t);
         else compare_floats(r, p, t);
         r->exact += !r->met[i];
         r->met[i] = 1;
@@ -219,7 +215,7 @@ static void check_the_rest(const run *r) {
             assert_memory_equal(t->data, tensor(r->theirs, "model.embed_tokens.weight")->data, t->bytes);
             continue;
         }
-        if (!ends_with(t->name, "norm.bias")) fail_msg("%s: we do not write %s", r->f->name, t->name);
+        if (!gs_ends_with(t->name, "norm.bias")) fail_msg("%s: we do not write %s", r->f->name, t->name);
         for (uint64_t b = 0; b < t->bytes; b++) assert_int_equal(t->data[b], 0);
     }
 }

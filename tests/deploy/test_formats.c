@@ -520,6 +520,59 @@ static void another_network_than_was_planned_is_refused(void **state) {
     fixture_end(&f);
 }
 
+/* Segment 1 is changed after a recipe has made it; step fails then, and nothing is written. */
+static void changed_is_refused(const recipe *r, void (*change)(gs_net *net), bool when_planned, gs_status want, const char *words) {
+    fixture f;
+    gs_error err = {0};
+    gs_context cx = {0};
+    gs_bundle_writer *w;
+    fixture_begin(&f, &tiny_default);
+    gs_bundle_options o = made_options(&f, r);
+    gs_net *net = made_segment(&f, 1, r);
+    change(net);
+    assert_ok(gs_bundle_writer_create(&cx, r->format, f.bundle, &o, &w, &err), &err);
+    if (!when_planned) {
+        assert_ok(gs_bundle_writer_plan(w, net, &err), &err);
+        assert_ok(gs_bundle_writer_begin(w, &err), &err);
+    }
+    assert_fails(when_planned ? gs_bundle_writer_plan(w, net, &err) : gs_bundle_writer_write(w, net, &err), want, &err);
+    if (!strstr(err.text, words)) fail_msg("%s", err.text);
+    gs_bundle_writer_abort(w);
+    assert_int_not_equal(access(f.bundle, F_OK), 0);
+    gs_net_destroy(net);
+    fixture_end(&f);
+}
+
+static void widen(gs_net *net) {
+    int64_t *deq = gs_net_find(net, "model.layers.0.mlp.up_proj")->param[GS_ROLE_DEQ_SCALE]->data;
+    deq[3] |= (int64_t)1 << 37;
+}
+
+/* Its upper half says something that no other format could. */
+static void a_deq_scale_that_is_more_than_an_f32_is_refused(void **state) {
+    (void)state;
+    const recipe recipes[] = {{.format = &gs_bundle_mindspore, .scheme = GS_SCHEME_W8A8, .dtype = GS_F16},
+                              {.format = &gs_bundle_ascend, .scheme = GS_SCHEME_W8A8, .dtype = GS_F16}};
+    for (size_t i = 0; i < GS_COUNTOF(recipes); i++)
+        changed_is_refused(&recipes[i], widen, false, GS_E_NUMERIC, "'model.layers.0.mlp.up_proj': deq_scale of row 3");
+}
+
+static void lengthen(gs_net *net) {
+    gs_error err = {0};
+    char name[600];
+    const int64_t shape[1] = {32};
+    memset(name, 'x', sizeof name);
+    snprintf(name + 580, sizeof name - 580, ".weight");
+    gs_node *norm = gs_net_find(net, "model.layers.0.input_layernorm");
+    assert_ok(gs_net_param_new(net, norm, GS_ROLE_WEIGHT, name, GS_F32, 1, shape, NULL, &err), &err);
+}
+
+static void a_name_that_is_too_long_is_refused(void **state) {
+    (void)state;
+    const recipe r = {.format = &gs_bundle_ascend, .scheme = GS_SCHEME_W8A16, .dtype = GS_F16};
+    changed_is_refused(&r, lengthen, true, GS_E_INVALID, "the name is too long");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compressed_tensors_hold_what_went_in),
@@ -535,6 +588,8 @@ int main(void) {
         cmocka_unit_test(the_bytes_do_not_depend_on_threads),
         cmocka_unit_test(running_out_of_memory_leaves_no_bundle),
         cmocka_unit_test(another_network_than_was_planned_is_refused),
+        cmocka_unit_test(a_deq_scale_that_is_more_than_an_f32_is_refused),
+        cmocka_unit_test(a_name_that_is_too_long_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@ typedef struct plan {
     const char *quantize; /* linears whose name contains it; NULL: none */
     gs_scheme scheme;
     int64_t groups;       /* scales a row */
+    bool vectors;         /* scales and offsets are [n], not [n, 1] */
     float scale;          /* of every group, times 1 to 8; an f16 value */
     float offset;
     bool qkv_bias;
@@ -27,7 +28,7 @@ typedef struct plan {
     int threads;
 } plan;
 
-static const plan usual = {"_proj", GS_SCHEME_W8A16, 1, 0x1p-9f, 0, false, NULL, GS_F16, 1};
+static const plan usual = {"_proj", GS_SCHEME_W8A16, 1, false, 0x1p-9f, 0, false, NULL, GS_F16, 1};
 
 typedef struct job {
     char *root, model[1100], bundle[1100], file[1200];
@@ -89,8 +90,8 @@ static void quantize(gs_net *net, gs_node *node, const plan *p) {
     gs_param_matrix(node->param[GS_ROLE_WEIGHT], &n, &k);
     assert_ok(gs_net_replace(net, node, GS_OP_QLINEAR, &attr, &node, &err), &err);
     int8_t *q = own(net, node, GS_ROLE_WEIGHT, GS_I8, 2, n, k);
-    float *scale = own(net, node, GS_ROLE_WEIGHT_SCALE, GS_F32, 2, n, p->groups);
-    float *offset = own(net, node, GS_ROLE_WEIGHT_OFFSET, GS_F32, 2, n, p->groups);
+    float *scale = own(net, node, GS_ROLE_WEIGHT_SCALE, GS_F32, p->vectors ? 1 : 2, n, p->groups);
+    float *offset = own(net, node, GS_ROLE_WEIGHT_OFFSET, GS_F32, p->vectors ? 1 : 2, n, p->groups);
     for (int64_t i = 0; i < n * k; i++) q[i] = code_at(node->name, i / k, i % k);
     for (int64_t i = 0; i < n * p->groups; i++) {
         scale[i] = scale_at(p, i / p->groups, i % p->groups);
@@ -181,11 +182,12 @@ static void check_blocks(const gs_tensor *t, const char *name, const plan *p, bo
 
 static void blocks_are_as_the_format_says(void **state) {
     (void)state;
-    for (int64_t groups = 1; groups <= 2; groups++) {
+    for (int form = 0; form < 3; form++) {
         job j;
         plan p = usual;
-        p.quantize = "self_attn"; /* k = 64: per channel, and a scale for each 32 */
-        p.groups = groups;
+        p.quantize = "self_attn"; /* k = 64: per channel, as a vector and as a column, and a scale for each 32 */
+        p.groups = form == 2 ? 2 : 1;
+        p.vectors = form == 0;
         begin(&j);
         gs_gguf *g = written(&j, &p);
         check_blocks(tensor_of(g, "blk.0.attn_q.weight", GS_Q8_0, 64, 64), "model.layers.0.self_attn.q_proj", &p, true);

@@ -65,9 +65,9 @@ static void put_norms(foreign_bundle *b, const form *f) {
     }
 }
 
-static void describe(const foreign_bundle *b, const form *f, const char *file, const char *globals) {
+static void describe_as(const foreign_bundle *b, const form *f, const char *type, const char *file, const char *globals) {
     char text[32768];
-    snprintf(text, sizeof text, "{\"model_quant_type\": \"%s\"%s", gs_scheme_name(f->scheme), globals);
+    snprintf(text, sizeof text, "{\"model_quant_type\": \"%s\"%s", type, globals);
     for (size_t i = 0; i < b->count; i++) {
         const char *name = b->tensor[i].name;
         bool quantized = strstr(name, "_proj.") || strstr(name, "module.");
@@ -76,6 +76,10 @@ static void describe(const foreign_bundle *b, const form *f, const char *file, c
     }
     snprintf(text + strlen(text), sizeof text - strlen(text), "}\n");
     tiny_text(b->dir, file, text);
+}
+
+static void describe(const foreign_bundle *b, const form *f, const char *file, const char *globals) {
+    describe_as(b, f, gs_scheme_name(f->scheme), file, globals);
 }
 
 static void make(foreign_bundle *b, const form *f) {
@@ -288,6 +292,45 @@ static void packed_codes_that_lie_are_refused(void **state) {
     }
 }
 
+static void a_path_that_no_format_claims_is_no_bundle(void **state) {
+    (void)state;
+    const form f = {.scheme = GS_SCHEME_W8A16};
+    foreign_bundle b;
+    gs_error err = {0};
+    gs_bundle *bundle = (gs_bundle *)&b;
+    gs_checkpoint *c = (gs_checkpoint *)&b;
+    make(&b, &f);
+    fb_weights(&b, WEIGHTS);
+    assert_ok(gs_bundle_open(b.dir, NULL, &bundle, &c, &err), &err);
+    assert_true(!bundle && !c);
+    assert_ok(gs_bundle_open("/nonexistent/path", NULL, &bundle, &c, &err), &err);
+    assert_true(!bundle && !c);
+    describe(&b, &f, NAME, V1);
+    assert_ok(gs_bundle_open(b.dir, NULL, &bundle, &c, &err), &err);
+    assert_true(bundle && c);
+    gs_checkpoint_close(c);
+    gs_bundle_close(bundle);
+    fb_end(&b);
+}
+
+/* It is printed, in tables and in JSON. */
+static void a_model_type_that_is_no_word_is_refused(void **state) {
+    (void)state;
+    const form f = {.scheme = GS_SCHEME_W8A16};
+    static const char *const types[] = {"", "W8A16\\u001b[2J", "W8\\\"A16", "W8A16 W8A16",
+                                        "W8A16_W8A16_W8A16_W8A16_W8A16_W8A16_W8A16"};
+    foreign_bundle b;
+    make(&b, &f);
+    fb_weights(&b, WEIGHTS);
+    for (size_t i = 0; i < GS_COUNTOF(types); i++) {
+        describe_as(&b, &f, types[i], NAME, V1);
+        opens(&b, NULL, "is no name of a type");
+    }
+    describe_as(&b, &f, "W8A8S_odd-1", NAME, V1);
+    opens(&b, NULL, NULL);
+    fb_end(&b);
+}
+
 static void no_memory_is_an_error_everywhere(void **state) {
     (void)state;
     const form f = {.scheme = GS_SCHEME_W8A16, .cache = true};
@@ -308,6 +351,8 @@ int main(void) {
         cmocka_unit_test(norms_have_the_bias_of_a_shift),
         cmocka_unit_test(keys_and_values_pass_the_cache),
         cmocka_unit_test(packed_codes_that_lie_are_refused),
+        cmocka_unit_test(a_path_that_no_format_claims_is_no_bundle),
+        cmocka_unit_test(a_model_type_that_is_no_word_is_refused),
         cmocka_unit_test(no_memory_is_an_error_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* MindSpore checkpoints of the older Golden Stick's names, made by hand, right and wrong. */
 #include "foreign_bundle.h"
 
+#include <base/affix.h>
 #include <loaders/mindspore_ckpt.h>
 
 static gs_scheme scheme_of(const void *ctx) { return *(const gs_scheme *)ctx; }
@@ -34,7 +35,7 @@ static void translate(const char *hf, char out[128]) {
     snprintf(out, 128, "%s", hf);
     for (size_t i = 0; i < GS_COUNTOF(names); i++) {
         size_t n = strlen(hf), k = strlen(names[i][0]);
-        if (n >= k && strcmp(hf + n - k, names[i][0]) == 0) snprintf(out + n - k, 128 - (n - k), "%s", names[i][1]);
+        if (gs_ends_with(hf, names[i][0])) snprintf(out + n - k, 128 - (n - k), "%s", names[i][1]);
     }
 }
 

@@ -6,6 +6,7 @@
  * (network/net.h); those two are also made in their order from our functions, and then agree as well. */
 #include "reference_files.h"
 
+#include <base/affix.h>
 #include <base/json.h>
 #include <calibrate/observer.h>
 #include <deploy/bundle_writer.h>
@@ -109,15 +110,10 @@ static void write_bundle(const recipe *r, const gs_model *m, const char *path) {
 
 /* ---- comparing ---- */
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), k = strlen(end);
-    return n >= k && strcmp(s + n - k, end) == 0;
-}
-
 /* Theirs that we do not write: a tied head, and biases of norms, which are zeros. */
 static bool is_extra(const gs_tensor *t) {
     if (strcmp(t->name, "lm_head.weight") == 0) return true;
-    if (!ends_with(t->name, "norm.bias")) return false;
+    if (!gs_ends_with(t->name, "norm.bias")) return false;
     for (uint64_t b = 0; b < t->bytes; b++) assert_int_equal(t->data[b], 0);
     return true;
 }

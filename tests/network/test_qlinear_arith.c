@@ -32,7 +32,6 @@ static gs_scheme effective(const linear *l) {
     return l->decode ? GS_SCHEME_W8A8 : GS_SCHEME_W8A8_DYNAMIC;
 }
 
-static bool is_static(gs_scheme s) { return s == GS_SCHEME_W8A8 || s == GS_SCHEME_W8A8_MIX; }
 static bool is_float(gs_scheme s) { return s == GS_SCHEME_W8A16 || s == GS_SCHEME_W4A16; }
 
 /* Offsets of weights where the arithmetic has a term for them. */
@@ -167,7 +166,7 @@ static gs_net *make_net(linear *l) {
     if (l->stored & SCALES) put(net, node, GS_ROLE_WEIGHT_SCALE, GS_F32, 2, OUT, l->groups, l->scale);
     if (has_offset(l)) put(net, node, GS_ROLE_WEIGHT_OFFSET, GS_F32, 2, OUT, l->groups, l->offset);
     if (l->biased) put(net, node, GS_ROLE_BIAS, GS_F32, 1, OUT, 0, l->bias);
-    if (is_static(l->scheme)) put_static(net, node, l);
+    if (gs_scheme_is_static(l->scheme)) put_static(net, node, l);
     gs_finish_net(net, node->output);
     return net;
 }

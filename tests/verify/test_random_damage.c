@@ -2,6 +2,7 @@
  * passes over in the metadata (JSON files, headers of safetensors) is harmless: the bundle reads back to the same values. */
 #include "verify_support.h"
 
+#include <base/affix.h>
 #include <deploy/bundle.h>
 
 enum { ROUNDS = 1000, FILES = 8 };
@@ -54,12 +55,9 @@ static bool read_back(const char *path, uint64_t *hash, gs_error *err) {
     gs_checkpoint *c = NULL;
     const gs_bundle_open_options o = {.codes = true};
     *hash = 0;
-    if (gs_bundle_detect(path, &o)) {
-        if (gs_bundle_open(path, &o, &b, &c, err) != GS_OK) return false;
-        mix(hash, gs_bundle_type(b), strlen(gs_bundle_type(b)));
-    } else if (gs_checkpoint_open(path, NULL, &c, err) != GS_OK) {
-        return false;
-    }
+    if (gs_bundle_open(path, &o, &b, &c, err) != GS_OK) return false;
+    if (b) mix(hash, gs_bundle_type(b), strlen(gs_bundle_type(b)));
+    else if (gs_checkpoint_open(path, NULL, &c, err) != GS_OK) return false;
     for (size_t i = 0; i < gs_checkpoint_count(c); i++) mix_tensor(hash, gs_checkpoint_at(c, i));
     gs_checkpoint_close(c);
     gs_bundle_close(b);
@@ -77,11 +75,6 @@ static void put(const file *f, const uint8_t *data, size_t n) {
     assert_int_equal(truncate(f->path, (off_t)n), 0);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
 static void take_files(bundle *b) {
     gs_error err = {0};
     char **names;
@@ -92,8 +85,8 @@ static void take_files(bundle *b) {
         uint64_t header = 0;
         snprintf(f->path, sizeof f->path, "%s/%s", b->path, names[i]);
         f->data = (uint8_t *)file_text(f->path, &f->size);
-        if (ends_with(names[i], ".json")) f->metadata = f->size;
-        if (ends_with(names[i], ".safetensors")) {
+        if (gs_ends_with(names[i], ".json")) f->metadata = f->size;
+        if (gs_ends_with(names[i], ".safetensors")) {
             memcpy(&header, f->data, sizeof header);
             f->metadata = 8 + (size_t)header;
         }
@@ -142,7 +135,7 @@ static void cut(gs_session *session, bundle *b, file *f, uint64_t *seed) {
 }
 
 /* The manifest is no part of what servers read, and of what verify reads it may only change the target. */
-static bool is_manifest(const file *f) { return ends_with(f->path, "gstick_manifest.json"); }
+static bool is_manifest(const file *f) { return gs_ends_with(f->path, "gstick_manifest.json"); }
 
 static void damage(gs_session *session, bundle *b, uint64_t *seed) {
     for (int i = 0; i < ROUNDS; i++) {
