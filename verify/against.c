@@ -5,6 +5,8 @@
  * linears that read a norm by what it divides the norm's weight by, so that the norms tell the factors; factors between two
  * linears (values and output, up and down) are found as one number a row of the former, which the columns of the latter must
  * undo. A bundle that needs no factors gets none.
+ *
+ * Factors never leave a segment: it is compared whole, and what was found of it is freed before the next.
  */
 #include <verify/compare.h>
 #include <verify/scan.h>
@@ -25,6 +27,8 @@ static const float PRODUCT_ROUNDING = 0.0075f; /* of a deq_scale that was rounde
 typedef struct against {
     gs_subject *s;
     gs_source from;
+    int begin, end;    /* modules of the segment under comparison */
+    gs_net *net;       /* and its nodes */
     float **row;       /* a module: factors found for its rows, or NULL */
     bool *carrier;     /* a module: its rows may have factors */
     gs_scale_site *site; /* the first linear of a group without norm: who carries its factors */
@@ -120,21 +124,15 @@ static gs_status compare_as_it_is(against *a, int at, gs_error *err) {
     return GS_OK;
 }
 
-static gs_status read_vector(const gs_tensor *t, int64_t n, float **out, gs_error *err) {
-    *out = gs_calloc((size_t)n + 1, sizeof **out);
-    return *out ? gs_tensor_read_f32(t, 0, 1, *out, err) : gs_error_nomem(err, (size_t)n * sizeof **out);
-}
-
 /* Factors of the columns that read the norm: source gain over stored gain; NULL when they are all one. */
 static gs_status norm_factors(against *a, int norm, float **out, gs_error *err) {
     gs_module *m = &a->s->module[norm];
     const gs_tensor *source;
     GS_TRY(source_of(a, m, "weight", &source, err));
-    const gs_node *node = gs_net_node(a->s->segment[m->segment], m->node);
-    float *theirs = NULL, one = node->attr.norm.plus_one ? 1 : 0;
+    float *theirs = NULL, one = m->plus_one ? 1 : 0;
     if (!source || !comparable(m)) return GS_OK;
-    gs_status status = read_vector(source, m->cols, &theirs, err);
-    if (status == GS_OK) status = read_vector(m->weight.at->t, m->cols, out, err);
+    gs_status status = gs_read_floats(source, &theirs, err);
+    if (status == GS_OK) status = gs_read_floats(m->weight.at->t, out, err);
     bool ones = true;
     for (int64_t j = 0; status == GS_OK && j < m->cols; j++) {
         float f = (theirs[j] + one) / ((*out)[j] + one);
@@ -153,7 +151,7 @@ static gs_status norm_factors(against *a, int norm, float **out, gs_error *err) 
 static gs_status carried_factors(against *a, int first, float **out, gs_error *err) {
     const gs_scale_site *site = &a->site[first];
     int carrier = -1;
-    for (int i = 0; site->node && i < a->s->modules; i++)
+    for (int i = a->begin; site->node && i < a->end; i++)
         if (strcmp(a->s->module[i].name, site->node->name) == 0) carrier = i;
     if (carrier < 0 || !a->row[carrier]) return GS_OK;
     *out = gs_alloc((size_t)site->width * sizeof **out);
@@ -165,7 +163,7 @@ static gs_status carried_factors(against *a, int first, float **out, gs_error *e
 /* Whether every linear of the group is the source's as it stands. */
 static gs_status plain_group(against *a, int first, bool *all, gs_error *err) {
     *all = true;
-    for (int i = first; i < a->s->modules && *all; i++) {
+    for (int i = first; i < a->end && *all; i++) {
         gs_module *m = &a->s->module[i];
         gs_compare_result r;
         if (m->op != GS_OP_LINEAR || m->group != first || !comparable(m)) continue;
@@ -178,7 +176,7 @@ static gs_status plain_group(against *a, int first, bool *all, gs_error *err) {
 /* *any: there was one. */
 static gs_status factored_group(against *a, int first, const float *factors, float slack, bool *any, gs_error *err) {
     *any = false;
-    for (int i = first; i < a->s->modules; i++) {
+    for (int i = first; i < a->end; i++) {
         gs_module *m = &a->s->module[i];
         gs_compare_result r;
         if (m->op != GS_OP_LINEAR || m->group != first || !comparable(m)) continue;
@@ -214,13 +212,12 @@ static gs_status check_group(against *a, int first, gs_error *err) {
 }
 
 static gs_status find_carriers(against *a, gs_error *err) {
-    for (int i = 0; i < a->s->modules; i++) {
+    for (int i = a->begin; i < a->end; i++) {
         const gs_module *m = &a->s->module[i];
         char reason[96];
         if (m->op != GS_OP_LINEAR || m->group != i || m->norm >= 0) continue;
-        const gs_net *net = a->s->segment[m->segment];
-        GS_TRY(gs_scale_site_find(net, gs_net_node(net, m->node)->input[0], &a->site[i], reason, err));
-        for (int k = 0; a->site[i].node && k < i; k++)
+        GS_TRY(gs_scale_site_find(a->net, gs_net_node(a->net, m->node)->input[0], &a->site[i], reason, err));
+        for (int k = a->begin; a->site[i].node && k < i; k++)
             if (strcmp(a->s->module[k].name, a->site[i].node->name) == 0) a->carrier[k] = a->s->module[k].op == GS_OP_LINEAR;
     }
     return GS_OK;
@@ -247,7 +244,7 @@ static gs_status check_stored_bias(against *a, int at, gs_error *err) {
 }
 
 typedef struct folded {
-    float *deq, *offset, *source;
+    float *deq, *offset, *source, *stored; /* stored: beside quant_bias, or NULL */
     gs_code_row *row;
 } folded;
 
@@ -256,9 +253,17 @@ static gs_status read_folded(against *a, const gs_module *m, const gs_tensor *so
     f->row = gs_calloc((size_t)m->rows, sizeof *f->row);
     if (!f->row) return gs_error_nomem(err, (size_t)m->rows * sizeof *f->row);
     GS_TRY(gs_scan_codes(a->s, m->weight.at, &codes, f->row, err));
-    GS_TRY(gs_read_deq(m->weight.deq, &f->deq, err));
-    GS_TRY(gs_read_floats(m->weight.input_offset, &f->offset, err));
-    return read_vector(source, m->rows, &f->source, err);
+    GS_TRY(gs_read_deq(m->weight.deq->t, &f->deq, err));
+    GS_TRY(gs_read_floats(m->weight.input_offset->t, &f->offset, err));
+    if (m->weight.bias) GS_TRY(gs_read_floats(m->weight.bias->t, &f->stored, err));
+    return gs_read_floats(source, &f->source, err);
+}
+
+/* No consumer adds it: it is the source's, or where the bundle came from a format that stores none, what quant_bias holds. */
+static bool judge_stored(against *a, const gs_module *m, int64_t n, double stored, double wanted, double held, double unit) {
+    bool fits = fabs(stored - wanted) <= fabs(wanted) * unit || fabs(stored - held) <= fabs(held) * unit;
+    return gs_report_that(&a->s->report, GS_CHECK_AGAINST_FLOAT, fits, m->weight.bias->t->name,
+                          "[%lld] is %.9g, the source's is %.9g, and quant_bias holds %.9g", (long long)n, stored, wanted, held);
 }
 
 static void judge_folded(against *a, int at, const folded *f) {
@@ -268,15 +273,16 @@ static void judge_folded(against *a, int at, const folded *f) {
     for (int64_t n = 0; n < m->rows; n++) {
         int32_t got;
         memcpy(&got, m->weight.quant_bias->t->data + 4 * n, 4);
-        double bias = (double)f->source[n] * (a->row[at] ? (double)a->row[at][n] : 1) / (double)f->deq[n];
+        double wanted = (double)f->source[n] * (a->row[at] ? (double)a->row[at][n] : 1), bias = wanted / (double)f->deq[n];
         double shift = (double)f->offset[0] * (double)f->row[n].sum, want = rint(bias) - shift;
         if (!gs_report_that(&a->s->report, GS_CHECK_AGAINST_FLOAT, fabs(got - want) <= 1 + fabs(bias) * unit + fabs(shift) * 0x1p-23,
                             m->weight.quant_bias->t->name, "[%lld] is %d, with the source's bias it is %.9g", (long long)n, (int)got, want))
             return;
+        if (f->stored && !judge_stored(a, m, n, (double)f->stored[n], wanted, (got + shift) * (double)f->deq[n], unit)) return;
     }
 }
 
-/* Of a static linear whose bias is in quant_bias alone. */
+/* Of a static linear, whose bias is in quant_bias. */
 static gs_status check_folded_bias(against *a, int at, gs_error *err) {
     const gs_module *m = &a->s->module[at];
     const gs_weight *w = &m->weight;
@@ -288,6 +294,8 @@ static gs_status check_folded_bias(against *a, int at, gs_error *err) {
     if (!gs_report_that(&a->s->report, GS_CHECK_AGAINST_COVERAGE, can, source->name, "the bundle's bias cannot be told")) return GS_OK;
     gs_status status = read_folded(a, m, source, &f, err);
     if (status == GS_OK) judge_folded(a, at, &f);
+    if (w->bias) done(a, w->bias, source);
+    gs_free(f.stored);
     gs_free(f.row);
     gs_free(f.deq);
     gs_free(f.offset);
@@ -299,27 +307,48 @@ static gs_status check_folded_bias(against *a, int at, gs_error *err) {
 
 /* What no group has met: embeddings, norms that smoothing leaves alone, stored tied heads, biases. */
 static gs_status check_rest(against *a, gs_error *err) {
-    for (int i = 0; i < a->s->modules; i++) {
+    for (int i = a->begin; i < a->end; i++) {
         gs_module *m = &a->s->module[i];
         GS_TRY(gs_cancel_check(err));
         if (m->weight.at && !m->weight.at->compared) GS_TRY(compare_as_it_is(a, i, err));
         if (!m->bias) continue;
-        if (m->weight.bias) GS_TRY(check_stored_bias(a, i, err));
+        if (m->weight.bias && !(m->weight.deq && m->weight.quant_bias)) GS_TRY(check_stored_bias(a, i, err));
         else GS_TRY(check_folded_bias(a, i, err));
     }
     return GS_OK;
 }
 
-static gs_status check_all(against *a, gs_error *err) {
-    GS_TRY(gs_verify_settings_against(a->s, gs_checkpoint_config(a->from.checkpoint)->json, err));
+static gs_status check_segment(against *a, gs_error *err) {
+    GS_TRY(gs_subject_net(a->s, a->s->module[a->begin].segment, &a->net, err));
     GS_TRY(find_carriers(a, err));
-    for (int i = 0; i < a->s->modules; i++) {
+    for (int i = a->begin; i < a->end; i++) {
         const gs_module *m = &a->s->module[i];
         GS_TRY(gs_cancel_check(err));
         if (m->op == GS_OP_LINEAR && !m->tied && m->group == i) GS_TRY(check_group(a, i, err));
         gs_progress(a->s->cx, "comparing", i + 1, a->s->modules);
     }
-    GS_TRY(check_rest(a, err));
+    return check_rest(a, err);
+}
+
+static void forget_segment(against *a) {
+    for (int i = a->begin; i < a->end; i++) {
+        gs_free(a->row[i]);
+        gs_scale_site_clear(&a->site[i]);
+        a->row[i] = NULL;
+    }
+    gs_net_destroy(a->net);
+    a->net = NULL;
+}
+
+static gs_status check_all(against *a, gs_error *err) {
+    GS_TRY(gs_verify_settings_against(a->s, gs_checkpoint_config(a->from.checkpoint)->json, err));
+    for (a->begin = 0; a->begin < a->s->modules; a->begin = a->end) {
+        a->end = a->begin + 1;
+        while (a->end < a->s->modules && a->s->module[a->end].segment == a->s->module[a->begin].segment) a->end++;
+        gs_status status = check_segment(a, err);
+        forget_segment(a);
+        GS_TRY(status);
+    }
     gs_verify_coverage(a->s);
     return GS_OK;
 }
@@ -334,8 +363,6 @@ gs_status gs_verify_against(gs_subject *s, gs_error *err) {
     gs_status status = a.row && a.carrier && a.site ? gs_source_open(s->options->against, s->cx->helper, &a.from, err)
                                                     : gs_error_nomem(err, n * sizeof *a.site);
     if (status == GS_OK) status = check_all(&a, err);
-    for (size_t i = 0; a.row && i < n; i++) gs_free(a.row[i]);
-    for (size_t i = 0; a.site && i < n; i++) gs_scale_site_clear(&a.site[i]);
     gs_free(a.row);
     gs_free(a.carrier);
     gs_free(a.site);

@@ -8,7 +8,7 @@
 #define GS_CHECK_LIST(X)                                                                                              \
     X(FORMAT, "format", "the directory or file is a bundle of a known format, or a plain model",                   \
       "nothing else can be checked, and no server would load it", "AB 1, 6, 7")                                       \
-    X(CONTAINER, "container", "every safetensors file is well formed: header, unique names, tensors tile the data",   \
+    X(CONTAINER, "container", "every weight file is well formed: header, unique names, tensors inside the data",      \
       "a reader refuses the file, or reads other bytes than were meant", "AB 2")                                      \
     X(METADATA_FORMAT, "metadata-format", "a metadata block says which framework's tensors these are",                \
       "transformers refuses a format it does not know", "AB 2")                                                       \
@@ -20,7 +20,7 @@
       "loaders that follow the index miss tensors or look in the wrong file", "AB 2")                                 \
     X(INDEX_SIZE, "index-size", "total_size is the sum of the tensors' bytes",                                        \
       "loaders reserve memory by it; a difference tells of a stale index", "AB 2")                                    \
-    X(STRAY_WEIGHTS, "stray-weights", "no safetensors file besides the bundle's own",                                 \
+    X(STRAY_WEIGHTS, "stray-weights", "no weight file besides the bundle's own",                                      \
       "loaders take every safetensors file of the directory", "AB 1 rule 1")                                          \
     X(STALE_INDEX, "stale-index", "no index of other weight files remains",                                           \
       "vLLM filters the files by model.safetensors.index.json when there is one", "AB 1 rule 1, 3.1")                 \
@@ -76,7 +76,7 @@
     X(TARGET_MIXTURE, "target-mixture", "types stand together as the target loads them",                              \
       "MindIE reads one type for all linears that are not float, vllm-ascend one for a layer's experts", "AB 5.2, 5.3") \
     X(FINITE, "finite", "no float tensor holds NaN or an infinity", "every output becomes NaN", "AB 4.2")             \
-    X(SCALE_POSITIVE, "scale-positive", "scales are positive and normal numbers in the dtype they are used in",       \
+    X(SCALE_POSITIVE, "scale-positive", "scales are positive, finite, and not lost in the dtype they are used in",    \
       "a zero or overflowing scale erases a row", "AB 3.5, 4.2")                                                      \
     X(SCALE_ROUNDING, "scale-rounding", "input_scale is a value of torch_dtype",                                      \
       "the loader rounds it, and deq_scale no longer fits", "AB 3.4, 4.2")                                            \
@@ -116,9 +116,10 @@
       "the weight is unpacked by it", "AB 7.1")                                                                       \
     X(GPTQ_CONFIG, "gptq-config", "quantization_config says bits, group and symmetry of what is stored",              \
       "the kernel unpacks by it", "AB 7.2")                                                                           \
-    X(GPTQ_ZEROS, "gptq-zeros", "qzeros are 0x7F7F7F7F and g_idx counts groups",                                      \
+    X(GPTQ_ZEROS, "gptq-zeros", "qzeros are those of symmetric codes (8 bits: 0x7F7F7F7F), g_idx counts groups",       \
       "weights are symmetric; other zeros shift every one", "AB 7.2")                                                 \
-    X(MS_DESCRIPTION, "mindspore-description", "quantization_description.json lists every parameter with a known type", \
+    X(MS_DESCRIPTION, "mindspore-description",                                                                        \
+      "quantization_description.json lists what is stored, and a tied head, with a known type",                       \
       "the loader looks each one up", "golden-stick.md 3.3, AB 6.3")                                                  \
     X(GGUF_TYPES, "gguf-types", "matrices are F32, F16, BF16 or Q8_0, vectors F32, rows whole blocks",                \
       "llama.cpp has no kernel for another mixture", "AB 7.4")

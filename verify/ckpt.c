@@ -88,7 +88,8 @@ static gs_status check_linear(gs_subject *s, const stems *n, gs_error *err) {
     return gs_verify_codes(s, m, err);
 }
 
-static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
+static gs_status check_module(gs_subject *s, gs_module *m, const void *ctx, gs_error *err) {
+    (void)ctx;
     stems n = {.m = m};
     bool vector = m->op == GS_OP_RMSNORM;
     translate(m->name, n.name);
@@ -103,15 +104,10 @@ static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
 }
 
 static gs_status take_tensors(gs_subject *s, gs_error *err) {
-    s->tensors = gs_mindspore_ckpt_count(s->ckpt);
-    s->tensor = gs_calloc(s->tensors + 1, sizeof *s->tensor);
-    if (!s->tensor) return gs_error_nomem(err, s->tensors * sizeof *s->tensor);
-    for (size_t i = 0; i < s->tensors; i++) {
-        const gs_tensor *t = gs_mindspore_ckpt_at(s->ckpt, i);
-        s->tensor[i].t = t;
-        s->bytes += t->bytes;
-        GS_TRY(gs_map_put(&s->by_name, t->name, strlen(t->name), (int64_t)i, NULL, err));
-    }
+    size_t n = gs_mindspore_ckpt_count(s->ckpt);
+    bool twice; /* never: the reader refuses it */
+    GS_TRY(gs_subject_room(s, n, err));
+    for (size_t i = 0; i < n; i++) GS_TRY(gs_subject_add(s, gs_mindspore_ckpt_at(s->ckpt, i), 0, &twice, err));
     return GS_OK;
 }
 
@@ -127,22 +123,11 @@ static gs_status open_file(gs_subject *s, const char *name, gs_error *err) {
 }
 
 gs_status gs_verify_ckpt(gs_subject *s, gs_error *err) {
-    const char *file = NULL;
-    for (size_t i = 0; i < s->name_count; i++) {
-        size_t n = strlen(s->names[i]);
-        if (n < 6 || strcmp(s->names[i] + n - 5, ".ckpt") != 0) continue;
-        gs_report_that(&s->report, GS_CHECK_STRAY_WEIGHTS, !file, s->names[i], "%s is there already", file ? file : "");
-        if (!file) file = s->names[i];
-    }
-    GS_TRY(open_file(s, file, err));
+    GS_TRY(open_file(s, gs_verify_only_file(s, ".ckpt"), err));
     GS_TRY(gs_verify_settings(s, err));
     GS_TRY(gs_subject_modules(s, err));
     if (s->dtype == GS_DTYPE_NONE) s->dtype = GS_F32;
-    for (int i = 0; i < s->modules; i++) {
-        GS_TRY(gs_cancel_check(err));
-        GS_TRY(check_module(s, &s->module[i], err));
-    }
-    gs_verify_unclaimed(s);
-    gs_verify_finite(s);
+    GS_TRY(gs_verify_modules(s, check_module, NULL, err));
+    gs_verify_rest(s);
     return GS_OK;
 }

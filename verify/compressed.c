@@ -81,7 +81,7 @@ static void check_fused(gs_subject *s, const gs_module *m) {
                    gs_type_name(first->type));
 }
 
-static gs_status check_module(gs_subject *s, gs_module *m, const gs_ct_groups *groups, gs_error *err) {
+static gs_status check_module(gs_subject *s, gs_module *m, const void *groups, gs_error *err) {
     const gs_ct_group *g = m->op == GS_OP_LINEAR ? gs_ct_groups_find(s, groups, m->name) : NULL;
     if (m->tied) g = NULL;
     m->type = g ? g->type : GS_TYPE_FLOAT;
@@ -94,14 +94,9 @@ static gs_status check_module(gs_subject *s, gs_module *m, const gs_ct_groups *g
 }
 
 static gs_status check_modules(gs_subject *s, const gs_ct_groups *groups, gs_error *err) {
-    for (int i = 0; i < s->modules; i++) {
-        GS_TRY(gs_cancel_check(err));
-        GS_TRY(check_module(s, &s->module[i], groups, err));
-    }
+    GS_TRY(gs_verify_modules(s, check_module, groups, err));
     gs_ct_groups_idle(s, groups);
-    gs_verify_unclaimed(s);
-    gs_verify_finite(s);
-    gs_verify_tied(s);
+    gs_verify_rest(s);
     return GS_OK;
 }
 

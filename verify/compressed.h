@@ -26,7 +26,7 @@ gs_status gs_ct_groups_read(gs_subject *s, const cJSON *config, gs_ct_groups *ou
 void gs_ct_groups_clear(gs_ct_groups *g);
 /* The group that a linear belongs to, or NULL: it stays float. Two groups that say different things of it are a finding. */
 const gs_ct_group *gs_ct_groups_find(gs_subject *s, const gs_ct_groups *g, const char *linear);
-/* Once every linear was looked up: targets that name none. */
+/* Once every linear was looked up: targets that name none, and expressions that cannot be matched. */
 void gs_ct_groups_idle(gs_subject *s, const gs_ct_groups *g);
 
 #endif

@@ -143,9 +143,16 @@ const gs_ct_group *gs_ct_groups_find(gs_subject *s, const gs_ct_groups *g, const
     return ignored ? NULL : found;
 }
 
+static void check_endless(gs_subject *s, const gs_patterns *p, const char *about) {
+    const char *endless = gs_patterns_endless(p);
+    that(s, !endless, about, "an expression that takes too long to match", endless ? endless : "");
+}
+
 void gs_ct_groups_idle(gs_subject *s, const gs_ct_groups *g) {
+    check_endless(s, g->ignore, "ignore");
     for (int i = 0; i < g->count; i++) {
         const char *idle = gs_patterns_idle(g->group[i].targets);
+        check_endless(s, g->group[i].targets, g->group[i].name);
         that(s, !idle, g->group[i].name, "a target meets no linear of this architecture", idle ? idle : "");
     }
 }

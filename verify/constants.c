@@ -23,26 +23,26 @@ gs_stored *gs_verify_need_part(gs_subject *s, const gs_module *m, const char *su
     return gs_verify_need(s, name, a, b, ndim, rows, cols);
 }
 
-gs_status gs_read_floats(const gs_stored *t, float **out, gs_error *err) {
+gs_status gs_read_floats(const gs_tensor *t, float **out, gs_error *err) {
     int64_t rows, cols;
-    gs_tensor_matrix(t->t, &rows, &cols);
+    gs_tensor_matrix(t, &rows, &cols);
     *out = gs_calloc((size_t)(rows * cols) + 1, sizeof **out);
-    return *out ? gs_tensor_read_f32(t->t, 0, rows, *out, err) : gs_error_nomem(err, (size_t)(rows * cols) * sizeof **out);
+    return *out ? gs_tensor_read_f32(t, 0, rows, *out, err) : gs_error_nomem(err, (size_t)(rows * cols) * sizeof **out);
 }
 
-gs_status gs_read_deq(const gs_stored *t, float **out, gs_error *err) {
-    if (t->t->dtype != GS_I64) return gs_read_floats(t, out, err);
-    int64_t n = gs_tensor_count(t->t);
+gs_status gs_read_deq(const gs_tensor *t, float **out, gs_error *err) {
+    if (t->dtype != GS_I64) return gs_read_floats(t, out, err);
+    int64_t n = gs_tensor_count(t);
     *out = gs_calloc((size_t)n + 1, sizeof **out);
     if (!*out) return gs_error_nomem(err, (size_t)n * sizeof **out);
-    for (int64_t i = 0; i < n; i++) memcpy(*out + i, t->t->data + 8 * i, 4);
+    for (int64_t i = 0; i < n; i++) memcpy(*out + i, t->data + 8 * i, 4);
     return GS_OK;
 }
 
 gs_status gs_verify_positive(gs_subject *s, const gs_stored *t, gs_error *err) {
     float *v = NULL;
     if (!t) return GS_OK;
-    gs_status status = t->t->dtype == GS_I64 ? gs_read_deq(t, &v, err) : gs_read_floats(t, &v, err);
+    gs_status status = gs_read_deq(t->t, &v, err);
     int64_t n = gs_tensor_count(t->t);
     for (int64_t i = 0; status == GS_OK && i < n; i++)
         if (!gs_report_that(&s->report, GS_CHECK_SCALE_POSITIVE, v[i] > 0 && isfinite(v[i]), t->t->name, "[%lld] is %g",
@@ -55,7 +55,7 @@ gs_status gs_verify_positive(gs_subject *s, const gs_stored *t, gs_error *err) {
 gs_status gs_verify_zero(gs_subject *s, gs_check check, const gs_stored *t, gs_error *err) {
     float *v = NULL;
     if (!t) return GS_OK;
-    gs_status status = gs_read_floats(t, &v, err);
+    gs_status status = gs_read_floats(t->t, &v, err);
     int64_t n = gs_tensor_count(t->t);
     for (int64_t i = 0; status == GS_OK && i < n; i++)
         if (!gs_report_that(&s->report, check, v[i] == 0, t->t->name, "[%lld] is %g, expected 0", (long long)i, (double)v[i])) break;

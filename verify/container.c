@@ -6,11 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_weights(const char *name) {
-    size_t n = strlen(name);
-    return n > 12 && strcmp(name + n - 12, ".safetensors") == 0;
-}
-
 /* "stem-00001-of-00002.safetensors": its stem's length and numbers. False: it is no shard. */
 static bool shard_of(const char *name, size_t *stem, unsigned *i, unsigned *n) {
     const char *dash = strstr(name, "-of-");
@@ -64,17 +59,12 @@ static void check_names(gs_subject *s) {
 static gs_status take_tensors(gs_subject *s, size_t file, gs_error *err) {
     const gs_safetensors *st = s->file[file];
     size_t n = gs_safetensors_count(st);
-    gs_stored *grown = gs_realloc(s->tensor, s->tensors + n + 1, sizeof *grown);
-    if (!grown) return gs_error_nomem(err, (s->tensors + n) * sizeof *grown);
-    s->tensor = grown;
+    GS_TRY(gs_subject_room(s, n, err));
     for (size_t i = 0; i < n; i++) {
         const gs_tensor *t = gs_safetensors_at(st, i);
         bool twice;
-        GS_TRY(gs_map_put(&s->by_name, t->name, strlen(t->name), (int64_t)s->tensors, &twice, err));
-        if (!gs_report_that(&s->report, GS_CHECK_DUPLICATE_TENSOR, !twice, t->name, "it is also stored in %s", s->weights[file]))
-            continue;
-        s->tensor[s->tensors++] = (gs_stored){.t = t, .file = file};
-        s->bytes += t->bytes;
+        GS_TRY(gs_subject_add(s, t, file, &twice, err));
+        gs_report_that(&s->report, GS_CHECK_DUPLICATE_TENSOR, !twice, t->name, "it is also stored in %s", s->weights[file]);
     }
     return GS_OK;
 }
@@ -110,7 +100,7 @@ gs_status gs_verify_container(gs_subject *s, gs_error *err) {
     s->file = gs_calloc(s->name_count + 1, sizeof *s->file);
     if (!s->weights || !s->file) return gs_error_nomem(err, s->name_count * sizeof *s->file);
     for (size_t i = 0; i < s->name_count; i++)
-        if (is_weights(s->names[i])) s->weights[s->files++] = s->names[i];
+        if (gs_ends_with(s->names[i], ".safetensors")) s->weights[s->files++] = s->names[i];
     gs_report_that(&s->report, GS_CHECK_CONTAINER, s->files > 0, "", "no safetensors file is there");
     if (s->files) check_names(s);
     for (size_t f = 0; f < s->files; f++) GS_TRY(open_file(s, f, err));

@@ -1,7 +1,6 @@
 /* quant_model_description.json against what is stored. */
 #include <verify/subject.h>
 
-#include <base/affix.h>
 #include <base/mem.h>
 
 #include <stdio.h>
@@ -23,9 +22,8 @@ static bool is_global(const char *key) {
 static void find_name(gs_subject *s) {
     for (size_t i = 0; i < s->name_count; i++) {
         const char *name = s->names[i];
-        size_t n = strlen(name);
         bool like = gs_starts_with(name, "quant_model_description") && gs_ends_with(name, ".json");
-        if (!like || n >= sizeof s->description_name) continue;
+        if (!like || strlen(name) >= sizeof s->description_name) continue;
         if (!s->description_name[0] || strcmp(name, exact_name) == 0) snprintf(s->description_name, sizeof s->description_name, "%s", name);
     }
 }
@@ -51,7 +49,7 @@ gs_status gs_verify_description(gs_subject *s, gs_error *err) {
     return gs_subject_index_description(s, err);
 }
 
-static bool tied_head(const gs_subject *s, const char *key) {
+bool gs_subject_tied_head(const gs_subject *s, const char *key) {
     const gs_module *last = s->modules ? &s->module[s->modules - 1] : NULL;
     size_t n = last ? strlen(last->name) : 0;
     return last && last->tied && strncmp(key, last->name, n) == 0 && strcmp(key + n, ".weight") == 0;
@@ -62,7 +60,7 @@ static void check_entry(gs_subject *s, const cJSON *entry) {
     if (is_global(key)) return;
     bool known = gs_type_from_name(value) != GS_TYPE_UNKNOWN || strcmp(value, "C8") == 0;
     gs_report_that(&s->report, GS_CHECK_DESCRIPTION_VALUE, known, key, "'%.40s' is no type of this format", value);
-    gs_report_that(&s->report, GS_CHECK_DESCRIPTION_STORED, gs_subject_find(s, key) || tied_head(s, key), key,
+    gs_report_that(&s->report, GS_CHECK_DESCRIPTION_STORED, gs_subject_find(s, key) || gs_subject_tied_head(s, key), key,
               "it is listed as %.40s and not stored", value);
 }
 

@@ -1,7 +1,6 @@
 /* Files of the directory, before any is opened. */
 #include <verify/subject.h>
 
-#include <base/affix.h>
 #include <base/mem.h>
 
 #include <ctype.h>
@@ -11,6 +10,16 @@
 #include <unistd.h>
 
 static const int64_t MAX_JSON = (int64_t)100 << 20;
+
+const char *gs_verify_only_file(gs_subject *s, const char *end) {
+    const char *first = NULL;
+    for (size_t i = 0; i < s->name_count; i++) {
+        if (!gs_ends_with(s->names[i], end)) continue;
+        gs_report_that(&s->report, GS_CHECK_STRAY_WEIGHTS, !first, s->names[i], "%s is there already", first ? first : "");
+        if (!first) first = s->names[i];
+    }
+    return first;
+}
 
 static bool plain_name(const char *name) {
     for (; *name; name++)

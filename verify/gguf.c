@@ -7,26 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The file itself, or the only one of the directory. NULL without memory, "" without a file. */
-static char *file_of(const gs_subject *s) {
+/* The file itself, or that of the directory. NULL without memory, "" without a file. */
+static char *file_of(gs_subject *s) {
     if (!gs_path_is_dir(s->path)) return gs_strdup(s->path);
-    for (size_t i = 0; i < s->name_count; i++) {
-        size_t n = strlen(s->names[i]);
-        if (n > 5 && strcmp(s->names[i] + n - 5, ".gguf") == 0) return gs_subject_path(s, s->names[i]);
-    }
-    return gs_strdup("");
+    const char *name = gs_verify_only_file(s, ".gguf");
+    return name ? gs_subject_path(s, name) : gs_strdup("");
 }
 
 static gs_status take_tensors(gs_subject *s, gs_error *err) {
-    s->tensors = gs_checkpoint_count(s->gguf);
-    s->tensor = gs_calloc(s->tensors + 1, sizeof *s->tensor);
-    if (!s->tensor) return gs_error_nomem(err, s->tensors * sizeof *s->tensor);
-    for (size_t i = 0; i < s->tensors; i++) {
-        const gs_tensor *t = gs_checkpoint_at(s->gguf, i);
-        s->tensor[i].t = t;
-        s->bytes += t->bytes;
-        GS_TRY(gs_map_put(&s->by_name, t->name, strlen(t->name), (int64_t)i, NULL, err));
-    }
+    size_t n = gs_checkpoint_count(s->gguf);
+    bool twice; /* never: the reader refuses it */
+    GS_TRY(gs_subject_room(s, n, err));
+    for (size_t i = 0; i < n; i++) GS_TRY(gs_subject_add(s, gs_checkpoint_at(s->gguf, i), 0, &twice, err));
     return GS_OK;
 }
 
@@ -43,7 +35,8 @@ static gs_stored *check_part(gs_subject *s, const gs_module *m, const char *suff
     return gs_verify_tensor(s, t, same, ndim, rows, cols) && typed ? t : NULL;
 }
 
-static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
+static gs_status check_module(gs_subject *s, gs_module *m, const void *ctx, gs_error *err) {
+    (void)ctx;
     bool vector = m->op == GS_OP_RMSNORM;
     if (m->bias) m->weight.bias = check_part(s, m, "bias", 1, m->rows, 0);
     if (m->tied && !gs_subject_part(s, m, "weight")) return GS_OK;
@@ -59,15 +52,6 @@ static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
     return gs_verify_codes(s, m, err);
 }
 
-static gs_status check_modules(gs_subject *s, gs_error *err) {
-    for (int i = 0; i < s->modules; i++) {
-        GS_TRY(gs_cancel_check(err));
-        GS_TRY(check_module(s, &s->module[i], err));
-    }
-    gs_verify_unclaimed(s);
-    return GS_OK;
-}
-
 static void check_blocks(gs_subject *s, gs_stored *t) {
     const int64_t size = gs_dtype_block_bytes(GS_Q8_0);
     int64_t bad = 0, negative = 0;
@@ -75,7 +59,7 @@ static void check_blocks(gs_subject *s, gs_stored *t) {
         uint16_t scale;
         memcpy(&scale, t->t->data + at, 2);
         bad += (scale & 0x7c00) == 0x7c00;
-        negative += scale >> 15;
+        negative += scale > 0x8000; /* which is zero */
     }
     gs_subject_drop(s, t, 0, t->t->bytes);
     gs_report_that(&s->report, GS_CHECK_FINITE, bad == 0, t->t->name, "%lld blocks have a scale that is NaN or infinite", (long long)bad);
@@ -85,8 +69,8 @@ static void check_blocks(gs_subject *s, gs_stored *t) {
 static gs_status check_open(gs_subject *s, gs_error *err) {
     GS_TRY(take_tensors(s, err));
     GS_TRY(gs_subject_modules(s, err));
-    GS_TRY(check_modules(s, err));
-    gs_verify_finite(s);
+    GS_TRY(gs_verify_modules(s, check_module, NULL, err));
+    gs_verify_rest(s);
     for (size_t i = 0; i < s->tensors; i++)
         if (s->tensor[i].t->dtype == GS_Q8_0) check_blocks(s, &s->tensor[i]);
     return GS_OK;

@@ -1,7 +1,6 @@
 /* Index files: the one of these weights says the truth, and there is no other. */
 #include <verify/subject.h>
 
-#include <base/affix.h>
 #include <base/mem.h>
 
 #include <stdio.h>

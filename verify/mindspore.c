@@ -35,7 +35,8 @@ static void check_description(gs_subject *s) {
     cJSON_ArrayForEach(entry, s->description) {
         const char *value = cJSON_IsString(entry) ? entry->valuestring : "";
         gs_report_that(&s->report, GS_CHECK_MS_DESCRIPTION, known_type(value), entry->string, "'%.40s' is no type of this format", value);
-        gs_report_that(&s->report, GS_CHECK_MS_DESCRIPTION, gs_subject_find(s, entry->string) != NULL, entry->string, "it is listed and not stored");
+        bool stored = gs_subject_find(s, entry->string) || gs_subject_tied_head(s, entry->string);
+        gs_report_that(&s->report, GS_CHECK_MS_DESCRIPTION, stored, entry->string, "it is listed and not stored");
     }
     for (size_t i = 0; i < s->tensors; i++)
         gs_report_that(&s->report, GS_CHECK_MS_DESCRIPTION, gs_described(s, s->tensor[i].t->name)[0], s->tensor[i].t->name,
@@ -96,7 +97,8 @@ static void check_float(gs_subject *s, gs_module *m, const char *suffix) {
     m->sound = m->weight.at != NULL;
 }
 
-static gs_status check_module(gs_subject *s, gs_module *m, gs_error *err) {
+static gs_status check_module(gs_subject *s, gs_module *m, const void *ctx, gs_error *err) {
+    (void)ctx;
     char key[400];
     snprintf(key, sizeof key, "%s.weight", m->name);
     m->type = m->op == GS_OP_LINEAR ? gs_type_from_name(gs_described(s, key)) : GS_TYPE_FLOAT;
@@ -117,11 +119,7 @@ gs_status gs_verify_mindspore(gs_subject *s, gs_error *err) {
     check_description(s);
     if (!s->modules) return GS_OK;
     if (s->dtype == GS_DTYPE_NONE) s->dtype = GS_F32;
-    for (int i = 0; i < s->modules; i++) {
-        GS_TRY(gs_cancel_check(err));
-        GS_TRY(check_module(s, &s->module[i], err));
-    }
-    gs_verify_unclaimed(s);
-    gs_verify_finite(s);
+    GS_TRY(gs_verify_modules(s, check_module, NULL, err));
+    gs_verify_rest(s);
     return GS_OK;
 }

@@ -7,20 +7,19 @@
 
 /* The first reader that cannot take the shift out again, or NULL. */
 static const gs_module *bad_reader(const gs_subject *s, int norm) {
-    for (int i = 0; i < s->modules; i++) {
+    const int segment = s->module[norm].segment;
+    for (int i = norm + 1; i < s->modules && s->module[i].segment == segment; i++) {
         const gs_module *m = &s->module[i];
         if (m->op == GS_OP_LINEAR && m->norm == norm && m->type != GS_TYPE_W8A8) return m;
     }
     return NULL;
 }
 
-static gs_status is_zero(const gs_stored *t, bool *zero, gs_error *err) {
-    int64_t n = gs_tensor_count(t->t);
-    float *v = gs_calloc((size_t)n + 1, sizeof *v);
-    if (!v) return gs_error_nomem(err, (size_t)n * sizeof *v);
-    gs_status status = gs_tensor_read_f32(t->t, 0, 1, v, err);
+static gs_status is_zero(const gs_tensor *t, bool *zero, gs_error *err) {
+    float *v = NULL;
+    gs_status status = gs_read_floats(t, &v, err);
     *zero = true;
-    for (int64_t i = 0; i < n; i++) *zero = *zero && v[i] == 0;
+    for (int64_t i = 0; status == GS_OK && i < gs_tensor_count(t); i++) *zero = *zero && v[i] == 0;
     gs_free(v);
     return status;
 }
@@ -30,7 +29,7 @@ static gs_status check_bias(gs_subject *s, int norm, gs_stored *t, gs_error *err
     const gs_dtype wanted[] = {GS_F32, s->dtype == GS_F32 ? GS_DTYPE_NONE : s->dtype, GS_DTYPE_NONE};
     bool zero = true;
     if (!gs_verify_tensor(s, t, wanted, 1, m->cols, 0)) return GS_OK;
-    GS_TRY(is_zero(t, &zero, err));
+    GS_TRY(is_zero(t->t, &zero, err));
     const gs_module *reader = bad_reader(s, norm);
     gs_report_that(&s->report, GS_CHECK_NORM_BIAS, zero || !reader, t->t->name, "it is not zero, and %s is %s", reader ? reader->name : "",
                    reader ? gs_type_name(reader->type) : "");

@@ -7,9 +7,10 @@
 void gs_verify_known_keys(gs_subject *s, gs_check check, const cJSON *object, const char *const *keys) {
     const cJSON *item;
     cJSON_ArrayForEach(item, object) {
+        const char *name = item->string ? item->string : ""; /* of an item of a list, which is no object */
         const char *const *k = keys;
-        while (*k && strcmp(item->string, *k) != 0) k++;
-        gs_report_that(&s->report, check, *k != NULL, item->string, "no reader of this format knows the key");
+        while (*k && strcmp(name, *k) != 0) k++;
+        gs_report_that(&s->report, check, *k != NULL, name, "no reader of this format knows the key");
     }
 }
 
@@ -31,18 +32,19 @@ void gs_verify_float_module(gs_subject *s, gs_module *m) {
     if (m->sound) m->weight.at = t;
 }
 
+static gs_status check_module(gs_subject *s, gs_module *m, const void *ctx, gs_error *err) {
+    (void)ctx;
+    (void)err;
+    gs_verify_bias(s, m, GS_F32);
+    gs_verify_float_module(s, m);
+    return GS_OK;
+}
+
 gs_status gs_verify_plain(gs_subject *s, gs_error *err) {
     GS_TRY(gs_verify_settings(s, err));
     GS_TRY(gs_subject_modules(s, err));
     if (s->dtype == GS_DTYPE_NONE) s->dtype = GS_F32;
-    for (int i = 0; i < s->modules; i++) {
-        gs_module *m = &s->module[i];
-        GS_TRY(gs_cancel_check(err));
-        gs_verify_bias(s, m, GS_F32);
-        gs_verify_float_module(s, m);
-    }
-    gs_verify_unclaimed(s);
-    gs_verify_finite(s);
-    gs_verify_tied(s);
+    GS_TRY(gs_verify_modules(s, check_module, NULL, err));
+    gs_verify_rest(s);
     return GS_OK;
 }

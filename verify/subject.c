@@ -5,6 +5,21 @@
 #include <stdio.h>
 #include <string.h>
 
+gs_status gs_subject_room(gs_subject *s, size_t more, gs_error *err) {
+    gs_stored *grown = gs_realloc(s->tensor, s->tensors + more + 1, sizeof *grown);
+    if (!grown) return gs_error_nomem(err, (s->tensors + more) * sizeof *grown);
+    s->tensor = grown;
+    return GS_OK;
+}
+
+gs_status gs_subject_add(gs_subject *s, const gs_tensor *t, size_t file, bool *twice, gs_error *err) {
+    GS_TRY(gs_map_put(&s->by_name, t->name, strlen(t->name), (int64_t)s->tensors, twice, err));
+    if (*twice) return GS_OK;
+    s->tensor[s->tensors++] = (gs_stored){.t = t, .file = file};
+    s->bytes += t->bytes;
+    return GS_OK;
+}
+
 gs_stored *gs_subject_find(gs_subject *s, const char *name) {
     int64_t at;
     return gs_map_get(&s->by_name, name, strlen(name), &at) ? &s->tensor[at] : NULL;

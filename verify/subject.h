@@ -4,6 +4,7 @@
 #ifndef GS_VERIFY_SUBJECT_H
 #define GS_VERIFY_SUBJECT_H
 
+#include <base/affix.h>
 #include <base/context.h>
 #include <base/json.h>
 #include <base/map.h>
@@ -65,10 +66,12 @@ typedef struct gs_module {
     gs_op op;
     int64_t rows, cols; /* of the weight; a norm's: 1, width */
     bool bias;
-    int segment, node;
+    int segment, node; /* its place in gs_subject_net */
     int group; /* of a linear: the first module that reads the same value, possibly itself */
     int norm;  /* of a linear: the module of the norm that makes what it reads, or -1 */
     bool tied; /* a head whose weight is the embedding's */
+    bool plus_one; /* a norm that computes with its weight plus one */
+    int mixture; /* of an expert's linear: which, counted from 0; else -1 */
     gs_type type;
     bool sound; /* its tensors are there with the right types and shapes */
     gs_weight weight;
@@ -103,23 +106,27 @@ typedef struct gs_subject {
     gs_model_config config;
     gs_dtype dtype; /* the server's; NONE: unknown */
     int64_t group_size;
-    gs_net **segment; /* blueprint */
-    int segments;
+    int segments; /* of the blueprint; 0: there is none */
     gs_module *module;
-    int modules, module_room;
+    int modules, module_room, mixtures;
 } gs_subject;
 
+/* Room for `more` tensors, and one taken in: *twice, and nothing else, where its name is there already. */
+gs_status gs_subject_room(gs_subject *s, size_t more, gs_error *err) GS_NODISCARD;
+gs_status gs_subject_add(gs_subject *s, const gs_tensor *t, size_t file, bool *twice, gs_error *err) GS_NODISCARD;
 /* Where `name` is stored, or NULL. */
 gs_stored *gs_subject_find(gs_subject *s, const char *name);
 /* "<module>.<suffix>", marked as known when stored. */
 gs_stored *gs_subject_part(gs_subject *s, const gs_module *m, const char *suffix);
-/* The pages of rows [row0, row0+n) will not be needed again. */
+/* The pages of bytes [offset, offset + bytes) of its data will not be needed again. */
 void gs_subject_drop(const gs_subject *s, const gs_stored *t, uint64_t offset, uint64_t bytes);
 /* Directory and name in a fresh string, or NULL. */
 char *gs_subject_path(const gs_subject *s, const char *name);
 
 /* files.c: names, permissions, sizes. */
 gs_status gs_verify_files(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* The first file that ends so, and findings of the others: of formats that are one file. NULL: there is none. */
+const char *gs_verify_only_file(gs_subject *s, const char *end);
 /* container.c: opens every weight file; tensors, duplicates, shards. */
 gs_status gs_verify_container(gs_subject *s, gs_error *err) GS_NODISCARD;
 /* index.c */
@@ -128,11 +135,20 @@ gs_status gs_verify_index(gs_subject *s, gs_error *err) GS_NODISCARD;
 gs_status gs_verify_settings(gs_subject *s, gs_error *err) GS_NODISCARD;
 /* The word of config.json against the dominant type. */
 void gs_verify_quantize_word(gs_subject *s, gs_type dominant);
-/* modules.c: the blueprint as a list of modules. */
+/* modules.c: the blueprint as a list of modules, none where the architecture cannot be told (a finding); the check of
+ * each by its format, ctx handed through; and once all are through, what every format asks of the tensors: unclaimed,
+ * finite, tied. */
 gs_status gs_subject_modules(gs_subject *s, gs_error *err) GS_NODISCARD;
+/* A segment of the blueprint, made anew: all of them are more than needs to be in memory. gs_net_destroy when done. */
+gs_status gs_subject_net(const gs_subject *s, int segment, gs_net **out, gs_error *err) GS_NODISCARD;
+typedef gs_status gs_module_check(gs_subject *s, gs_module *m, const void *ctx, gs_error *err);
+gs_status gs_verify_modules(gs_subject *s, gs_module_check *check, const void *ctx, gs_error *err) GS_NODISCARD;
+void gs_verify_rest(gs_subject *s);
 /* description.c: reads it, and holds it against the stored tensors. */
 gs_status gs_verify_description(gs_subject *s, gs_error *err) GS_NODISCARD;
 void gs_verify_described(gs_subject *s);
+/* "<head>.weight" of a tied model: descriptions list it although it need not be stored. */
+bool gs_subject_tied_head(const gs_subject *s, const char *key);
 /* The type string of a key, or "" when it is absent or no string. */
 const char *gs_described(const gs_subject *s, const char *key);
 /* The item of a key, or NULL. */
@@ -152,8 +168,11 @@ bool gs_verify_tensor(gs_subject *s, gs_stored *t, const gs_dtype *wanted, int n
 /* norms.c, cache.c */
 gs_status gs_verify_norm_bias(gs_subject *s, gs_error *err) GS_NODISCARD;
 gs_status gs_verify_cache(gs_subject *s, gs_error *err) GS_NODISCARD;
-/* values.c: every byte once. */
+/* values.c: every byte once. Two parts of it serve every format: float tensors that nothing has scanned, and a tied
+ * head stored all the same. */
 gs_status gs_verify_values(gs_subject *s, gs_error *err) GS_NODISCARD;
+void gs_verify_finite(gs_subject *s);
+void gs_verify_tied(gs_subject *s);
 /* constants.c: a tensor of that name, of one of two types (b may be a) and [rows] or [rows, cols]; findings, and NULL, where
  * it is not there or another. */
 gs_stored *gs_verify_need(gs_subject *s, const char *name, gs_dtype a, gs_dtype b, int ndim, int64_t rows, int64_t cols);
@@ -162,16 +181,14 @@ gs_stored *gs_verify_need_part(gs_subject *s, const gs_module *m, const char *su
 /* Every value positive and finite; every value zero. NULL ok. */
 gs_status gs_verify_positive(gs_subject *s, const gs_stored *t, gs_error *err) GS_NODISCARD;
 gs_status gs_verify_zero(gs_subject *s, gs_check check, const gs_stored *t, gs_error *err) GS_NODISCARD;
-/* All values as f32, in logical order; the caller frees. */
-gs_status gs_read_floats(const gs_stored *t, float **out, gs_error *err) GS_NODISCARD;
-/* An I64 deq_scale holds the bits of an f32. */
-gs_status gs_read_deq(const gs_stored *t, float **out, gs_error *err) GS_NODISCARD;
+/* All values of a tensor as f32, in logical order, a float of room at least; the caller frees, also after a failure. A
+ * type that cannot be read as numbers is an error: its check comes first. */
+gs_status gs_read_floats(const gs_tensor *t, float **out, gs_error *err) GS_NODISCARD;
+/* The same of a deq_scale, which holds the bits of an f32 where it is I64. */
+gs_status gs_read_deq(const gs_tensor *t, float **out, gs_error *err) GS_NODISCARD;
 /* weights.c: what a module's gs_weight says. offset is NULL when all are zero; scale [rows * groups]; the caller frees. */
 gs_codes gs_weight_codes(const gs_module *m);
 gs_status gs_weight_scales(const gs_module *m, float **scale, float **offset, gs_error *err) GS_NODISCARD;
-/* Its two parts that serve every format: float tensors that nothing has scanned, and a tied head stored all the same. */
-void gs_verify_finite(gs_subject *s);
-void gs_verify_tied(gs_subject *s);
 /* against.c; settings_against.c and coverage.c are its parts. */
 gs_status gs_verify_against(gs_subject *s, gs_error *err) GS_NODISCARD;
 gs_status gs_verify_settings_against(gs_subject *s, const cJSON *source, gs_error *err) GS_NODISCARD;

@@ -1,5 +1,4 @@
 /* The type of each linear as a server looks it up, and which stand together. */
-#include <network/routing.h>
 #include <verify/subject.h>
 
 #include <stdio.h>
@@ -51,22 +50,14 @@ static void check_mixture(gs_subject *s, gs_type dominant) {
     }
 }
 
-/* What a linear is an expert's of; NULL: of no mixture. */
-static const gs_edge *routing_of(const gs_subject *s, const gs_module *m) {
-    const gs_node *node = gs_net_node(s->segment[m->segment], m->node);
-    const gs_node *select = m->op == GS_OP_LINEAR ? gs_routed_select(node->input[0]) : NULL;
-    return select ? select->input[1] : NULL;
-}
-
 /* vllm-ascend asks the first expert of a layer for the type of all. */
 static void check_experts(gs_subject *s) {
     const gs_module *first = NULL;
     if (!(s->target & (GS_FOR_VLLM | GS_FOR_310P))) return;
     for (int i = 0; i < s->modules; i++) {
         const gs_module *m = &s->module[i];
-        const gs_edge *routing = routing_of(s, m);
-        if (!routing) continue;
-        if (!first || routing_of(s, first) != routing) first = m;
+        if (m->mixture < 0) continue;
+        if (!first || first->mixture != m->mixture) first = m;
         if (m->type == GS_TYPE_UNKNOWN || first->type == GS_TYPE_UNKNOWN) continue;
         gs_report_that(&s->report, GS_CHECK_TARGET_MIXTURE, m->type == first->type, m->name,
                   "%s, while %s is %s: vllm-ascend takes the experts of a layer as one type", gs_type_name(m->type), first->name,

@@ -1,4 +1,6 @@
-/* The numbers: floats are finite, codes and constants of every quantized linear agree with each other. */
+/* The numbers: floats are finite, codes and constants of every quantized linear agree with each other. Constants are
+ * looked for in gs_weight, never by name: what stands under a name and is no part of the linear's type was not checked.
+ */
 #include <verify/scan.h>
 
 #include <base/half.h>
@@ -33,16 +35,15 @@ static void clear(constants *c) {
     gs_free(c->quant_bias);
 }
 
-static gs_status read_floats(gs_subject *s, const gs_module *m, const char *suffix, float **out, gs_error *err) {
-    gs_stored *t = gs_subject_part(s, m, suffix);
-    return t ? gs_read_floats(t, out, err) : GS_OK;
+static gs_status read_floats(const gs_stored *t, float **out, gs_error *err) {
+    return t ? gs_read_floats(t->t, out, err) : GS_OK;
 }
 
 /* An I64 holds the bits of an f32 and zeros, or those of the packing operator (AB 3.5: bit 46). */
 static gs_status read_deq(gs_subject *s, constants *c, gs_error *err) {
-    gs_stored *t = gs_subject_part(s, c->m, "deq_scale");
+    const gs_stored *t = c->m->weight.deq;
     if (!t) return GS_OK;
-    GS_TRY(gs_read_deq(t, &c->deq, err));
+    GS_TRY(gs_read_deq(t->t, &c->deq, err));
     for (int64_t n = 0; t->t->dtype == GS_I64 && n < c->m->rows; n++) {
         uint64_t bits;
         memcpy(&bits, t->t->data + 8 * n, 8);
@@ -54,8 +55,8 @@ static gs_status read_deq(gs_subject *s, constants *c, gs_error *err) {
     return GS_OK;
 }
 
-static gs_status read_quant_bias(gs_subject *s, constants *c, gs_error *err) {
-    gs_stored *t = gs_subject_part(s, c->m, "quant_bias");
+static gs_status read_quant_bias(constants *c, gs_error *err) {
+    const gs_stored *t = c->m->weight.quant_bias;
     if (!t) return GS_OK;
     c->quant_bias = gs_alloc((size_t)c->m->rows * 4);
     if (!c->quant_bias) return gs_error_nomem(err, (size_t)c->m->rows * 4);
@@ -159,16 +160,15 @@ static void check_accumulator(gs_subject *s, constants *c) {
 }
 
 static gs_status read_constants(gs_subject *s, constants *c, gs_error *err) {
-    const gs_module *m = c->m;
-    GS_TRY(read_floats(s, m, "weight_scale", &c->weight_scale, err));
-    GS_TRY(read_floats(s, m, "weight_offset", &c->weight_offset, err));
-    GS_TRY(read_floats(s, m, "input_scale", &c->input_scale, err));
-    GS_TRY(read_floats(s, m, "input_offset", &c->input_offset, err));
-    GS_TRY(read_floats(s, m, "bias", &c->bias, err));
+    const gs_weight *w = &c->m->weight;
+    GS_TRY(read_floats(w->scale, &c->weight_scale, err));
+    GS_TRY(read_floats(w->offset, &c->weight_offset, err));
+    GS_TRY(read_floats(w->input, &c->input_scale, err));
+    GS_TRY(read_floats(w->input_offset, &c->input_offset, err));
+    GS_TRY(read_floats(w->bias, &c->bias, err));
     GS_TRY(read_deq(s, c, err));
-    GS_TRY(read_quant_bias(s, c, err));
-    gs_stored *scale = gs_subject_part(s, m, "weight_scale");
-    c->groups = scale && scale->t->ndim == 2 ? scale->t->shape[1] : 1;
+    GS_TRY(read_quant_bias(c, err));
+    c->groups = w->groups;
     return GS_OK;
 }
 
@@ -195,19 +195,18 @@ static gs_status judge(gs_subject *s, gs_module *m, constants *c, gs_error *err)
     return GS_OK;
 }
 
-/* input_scale and input_offset of the group's first, bit by bit. */
-static void check_shared(gs_subject *s, const gs_module *m, const char *suffix) {
-    const gs_module *first = &s->module[m->group];
-    const gs_stored *a = gs_subject_part(s, m, suffix), *b = gs_subject_part(s, first, suffix);
-    if (first == m || !first->sound || !a || !b) return;
+/* A constant and that of the group's first, bit by bit. */
+static void check_shared(gs_subject *s, const gs_stored *a, const gs_stored *b) {
+    if (a == b || !a || !b) return;
     bool same = a->t->bytes == b->t->bytes && memcmp(a->t->data, b->t->data, a->t->bytes) == 0;
     gs_report_that(&s->report, GS_CHECK_FUSED_INPUT, same, a->t->name, "it differs from %s", b->t->name);
 }
 
 static gs_status quantized(gs_subject *s, gs_module *m, gs_error *err) {
     constants c = {.m = m, .groups = 1};
-    check_shared(s, m, "input_scale");
-    check_shared(s, m, "input_offset");
+    const gs_weight *first = &s->module[m->group].weight;
+    check_shared(s, m->weight.input, first->input);
+    check_shared(s, m->weight.input_offset, first->input_offset);
     gs_status status = judge(s, m, &c, err);
     clear(&c);
     return status;
@@ -223,9 +222,9 @@ static void check_one(gs_subject *s, gs_stored *t) {
 
 void gs_verify_tied(gs_subject *s) {
     if (!s->modules) return;
-    const gs_module *head = &s->module[s->modules - 1], *embed = &s->module[0];
-    gs_stored *h = gs_subject_part(s, head, "weight"), *e = gs_subject_part(s, embed, "weight");
-    if (!head->tied || !h || !e) return;
+    const gs_module *head = &s->module[s->modules - 1];
+    const gs_stored *h = head->weight.at, *e = s->module[0].weight.at;
+    if (!head->tied || !h || !e || head->weight.layout != GS_LAYOUT_FLOAT) return;
     bool same = h->t->dtype == e->t->dtype && h->t->bytes == e->t->bytes;
     const uint64_t step = 16 << 20;
     for (uint64_t i = 0; same && i < h->t->bytes; i += step) {

@@ -67,10 +67,8 @@ static bool has(const gs_subject *s, const char *name) {
 }
 
 static bool has_ending(const gs_subject *s, const char *end) {
-    for (size_t i = 0; i < s->name_count; i++) {
-        size_t n = strlen(s->names[i]), k = strlen(end);
-        if (n > k && strcmp(s->names[i] + n - k, end) == 0) return true;
-    }
+    for (size_t i = 0; i < s->name_count; i++)
+        if (gs_ends_with(s->names[i], end)) return true;
     return false;
 }
 
@@ -88,8 +86,7 @@ static void method_of(const gs_subject *s, char out[40]) {
 }
 
 static bool plain_weights(const char *name) {
-    size_t n = strlen(name);
-    return strncmp(name, "model", 5) == 0 && (name[5] == '.' || name[5] == '-') && n > 12 && strcmp(name + n - 12, ".safetensors") == 0;
+    return strncmp(name, "model", 5) == 0 && (name[5] == '.' || name[5] == '-') && gs_ends_with(name, ".safetensors");
 }
 
 static bool has_plain_weights(const gs_subject *s) {
@@ -177,8 +174,6 @@ static void clear(gs_subject *s) {
     gs_checkpoint_close(s->gguf);
     gs_mindspore_ckpt_close(s->ckpt);
     gs_model_config_clear(&s->config);
-    for (int i = 0; s->segment && i < s->segments; i++) gs_net_destroy(s->segment[i]);
-    gs_free(s->segment);
     for (int i = 0; i < s->modules; i++) gs_free(s->module[i].name);
     gs_free(s->module);
 }

@@ -3,8 +3,9 @@
  * asks for through the blueprint of llm/; it shares nothing with the code that writes or reads bundles, so that it can
  * disagree with it. All findings are collected: it never stops at the first.
  *
- * Each tensor is read once, on the context's team, and its pages are dropped behind; the order of findings does not depend
- * on the number of threads.
+ * Each tensor is read once (blocks of GGUF twice, what is compared with a source once or twice more), on the context's
+ * team, and its pages are dropped behind. In memory are what names the tensors and the modules, one tensor's scales and
+ * one segment's blueprint. The order of findings does not depend on the number of threads.
  */
 #ifndef GS_VERIFY_VERIFY_H
 #define GS_VERIFY_VERIFY_H

@@ -29,8 +29,8 @@ static void derive(const gs_module *m, const float *deq, float input, float *out
 
 static gs_status read_derived(const gs_module *m, float *out, gs_error *err) {
     float *deq = NULL, *input = NULL;
-    gs_status status = gs_read_deq(m->weight.deq, &deq, err);
-    if (status == GS_OK) status = gs_read_floats(m->weight.input, &input, err);
+    gs_status status = gs_read_deq(m->weight.deq->t, &deq, err);
+    if (status == GS_OK) status = gs_read_floats(m->weight.input->t, &input, err);
     if (status == GS_OK) derive(m, deq, input[0], out);
     gs_free(deq);
     gs_free(input);
@@ -41,7 +41,7 @@ static gs_status read_derived(const gs_module *m, float *out, gs_error *err) {
 static gs_status read_spread(const gs_module *m, const gs_stored *t, float sign, float *out, gs_error *err) {
     float *v = NULL;
     int64_t n = gs_tensor_count(t->t), rows = m->rows, groups = m->weight.groups;
-    gs_status status = gs_read_floats(t, &v, err);
+    gs_status status = gs_read_floats(t->t, &v, err);
     for (int64_t r = 0; r < rows && status == GS_OK; r++)
         for (int64_t g = 0; g < groups; g++)
             out[r * groups + g] = sign * v[n == 1 ? 0 : m->weight.turned ? g * rows + r : r * groups + g];

@@ -1,27 +1,17 @@
 /* Every family through every scheme, end to end: quantized, written, verified against its source, loaded back and held
  * against the float model. Prints the table. */
-#include "../support.h"
+#include "families.h"
 
 #include <base/file.h>
-#include <gstick.h>
 
 #include <math.h>
 
-static const char *const families[] = {
-    "llama2", "llama2-bf16-sharded", "llama3-rope", "llama-linear-rope-bias", "mistral-window", "qwen2", "qwen3", "phi3-fused",
-    "granite", "olmo2-postnorm", "gemma2", "mixtral-moe", "qwen3-moe", "baichuan1-7b", "baichuan2-7b", "baichuan2-13b-alibi", "baichuan2-7b-torch-bin-bf16",
-};
 /* Mean KL divergence that a scheme may leave on random weights of width 64; logits that spread by 9 amplify it, and so do
  * tokens that go to other experts. */
 static const struct {
     const char *name;
     double limit, wide_limit;
 } schemes[] = {{"w8a16", 0.001, 0.01}, {"w8a8-dynamic", 0.003, 0.02}, {"w8a8", 0.004, 0.03}};
-
-typedef struct work {
-    gs_session *session;
-    char folder[1024], ids[1100], bundle[1100];
-} work;
 
 /* Every linear is quantized, or listed with the reason. */
 static void check_linears(const gs_quantize_result *r, const char *family) {
@@ -35,15 +25,6 @@ static void check_linears(const gs_quantize_result *r, const char *family) {
     assert_true(quantized + routers >= (int)r->layer_count - 1 && quantized > 0); /* all but the head */
 }
 
-static void verified(const work *w, const char *against, const char *what) {
-    gs_error err = {0};
-    gs_verify_result v;
-    const gs_verify_options o = {.against = against};
-    assert_ok(gs_verify(w->session, w->bundle, &o, &v, &err), &err);
-    if (v.finding_count) fail_msg("%s: %s %s: %s", what, v.finding[0].check, v.finding[0].tensor, v.finding[0].text);
-    gs_verify_result_clear(&v);
-}
-
 static double quantized_kld(const work *w, const char *family, const char *scheme) {
     gs_error err = {0};
     gs_quantize_result q;
@@ -54,8 +35,7 @@ static double quantized_kld(const work *w, const char *family, const char *schem
     assert_ok(gs_quantize(w->session, w->folder, w->bundle, &qo, &q, &err), &err);
     check_linears(&q, family);
     gs_quantize_result_clear(&q);
-    verified(w, NULL, family);
-    verified(w, w->folder, family);
+    expect_verified(w, family);
     assert_ok(gs_evaluate(w->session, w->bundle, &eo, &e, &err), &err);
     return e.kld_mean;
 }
@@ -70,12 +50,10 @@ static void every_family_passes_through_every_scheme(void **state) {
     assert_ok(gs_session_create(&so, &w.session, &err), &err);
     print_message("%-28s %12s %12s %12s  (mean KL divergence)\n", "", schemes[0].name, schemes[1].name, schemes[2].name);
     for (size_t i = 0; i < GS_COUNTOF(families); i++) {
-        char relative[100], *dir = gs_test_tmpdir();
+        char *dir = gs_test_tmpdir();
         bool wide = strcmp(families[i], "qwen2") == 0 || strstr(families[i], "-moe");
         double kld[GS_COUNTOF(schemes)];
-        snprintf(relative, sizeof relative, "reference/families/%s", families[i]);
-        snprintf(w.folder, sizeof w.folder, "%s", gs_test_data(relative));
-        snprintf(w.ids, sizeof w.ids, "%s/ids.i32", w.folder);
+        work_on(&w, families[i]);
         for (size_t s = 0; s < GS_COUNTOF(schemes); s++) {
             snprintf(w.bundle, sizeof w.bundle, "%s/%s", dir, schemes[s].name);
             kld[s] = quantized_kld(&w, families[i], schemes[s].name);

@@ -3,7 +3,10 @@
 #ifndef GS_TESTS_DEPLOY_BUNDLE_SUPPORT_H
 #define GS_TESTS_DEPLOY_BUNDLE_SUPPORT_H
 
+#include "made_param.h"
+
 #include <api/opened.h>
+#include <base/half.h>
 #include <base/json.h>
 #include <base/mem.h>
 #include <deploy/bundle_writer.h>
@@ -31,31 +34,14 @@ static inline gs_scheme mixed_scheme(const char *node) {
     return strstr(node, "self_attn") ? GS_SCHEME_W8A8 : GS_SCHEME_W8A8_DYNAMIC;
 }
 
-static inline float mixed_round(gs_dtype t, float x) {
-    if (t == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(x));
-    return t == GS_F16 ? gs_f16_to_f32(gs_f32_to_f16(x)) : x;
-}
-
-/* The bytes of an owned param of that name and type; they belong to the param. */
-static inline void *mixed_param(gs_net *net, gs_node *node, gs_role role, gs_dtype dtype, int ndim, int64_t a,
-                                int64_t b) {
-    gs_error err = {0};
-    char name[256];
-    const int64_t shape[2] = {a, b};
-    snprintf(name, sizeof name, "%s.%s", node->name, gs_role_name(role));
-    assert_ok(gs_net_param_new(net, node, role, name, dtype, ndim, shape, NULL, &err), &err);
-    assert_ok(gs_param_allocate(node->param[role], &err), &err);
-    return node->param[role]->data;
-}
-
 /* Linears of one input share input_scale and input_offset: both come from the kind of the input alone. */
 static inline void mixed_static(gs_net *net, gs_node *node, gs_dtype dtype, int64_t n, const float *scale,
                                 uint64_t *seed) {
-    float input = mixed_round(dtype, strstr(node->name, "o_proj") ? 0.02f : 0.03f);
-    *(float *)mixed_param(net, node, GS_ROLE_INPUT_SCALE, GS_F32, 1, 1, 0) = input;
-    *(float *)mixed_param(net, node, GS_ROLE_INPUT_OFFSET, GS_F32, 1, 1, 0) = -7;
-    int32_t *bias = mixed_param(net, node, GS_ROLE_QUANT_BIAS, GS_I32, 1, n, 0);
-    void *deq = mixed_param(net, node, GS_ROLE_DEQ_SCALE, dtype == GS_BF16 ? GS_F32 : GS_I64, 1, n, 0);
+    float input = gs_round_to(dtype, strstr(node->name, "o_proj") ? 0.02f : 0.03f);
+    *(float *)made_param(net, node, GS_ROLE_INPUT_SCALE, GS_F32, 1, 1, 0) = input;
+    *(float *)made_param(net, node, GS_ROLE_INPUT_OFFSET, GS_F32, 1, 1, 0) = -7;
+    int32_t *bias = made_param(net, node, GS_ROLE_QUANT_BIAS, GS_I32, 1, n, 0);
+    void *deq = made_param(net, node, GS_ROLE_DEQ_SCALE, dtype == GS_BF16 ? GS_F32 : GS_I64, 1, n, 0);
     for (int64_t i = 0; i < n; i++) {
         float d = input * scale[i];
         uint32_t bits;
@@ -72,12 +58,12 @@ static inline void mixed_quantize(gs_net *net, gs_node *node, gs_dtype dtype, ui
     int64_t n, k;
     gs_param_matrix(node->param[GS_ROLE_WEIGHT], &n, &k);
     assert_ok(gs_net_replace(net, node, GS_OP_QLINEAR, &attr, &node, &err), &err);
-    int8_t *q = mixed_param(net, node, GS_ROLE_WEIGHT, GS_I8, 2, n, k);
-    float *scale = mixed_param(net, node, GS_ROLE_WEIGHT_SCALE, GS_F32, 2, n, 1);
-    float *offset = mixed_param(net, node, GS_ROLE_WEIGHT_OFFSET, GS_F32, 2, n, 1);
+    int8_t *q = made_param(net, node, GS_ROLE_WEIGHT, GS_I8, 2, n, k);
+    float *scale = made_param(net, node, GS_ROLE_WEIGHT_SCALE, GS_F32, 2, n, 1);
+    float *offset = made_param(net, node, GS_ROLE_WEIGHT_OFFSET, GS_F32, 2, n, 1);
     for (int64_t i = 0; i < n * k; i++) q[i] = (int8_t)(gs_test_rand(seed) & 0xff);
     for (int64_t i = 0; i < n; i++) {
-        scale[i] = mixed_round(dtype, 0.002f + 0.001f * gs_test_randf(seed));
+        scale[i] = gs_round_to(dtype, 0.002f + 0.001f * gs_test_randf(seed));
         offset[i] = 0;
     }
     if (attr.quant.scheme == GS_SCHEME_W8A8) mixed_static(net, node, dtype, n, scale, seed);
@@ -87,7 +73,7 @@ static inline void mixed_quantize(gs_net *net, gs_node *node, gs_dtype dtype, ui
 static inline void mixed_bias(gs_net *net, gs_node *node, uint64_t *seed) {
     int64_t n, k;
     gs_param_matrix(node->param[GS_ROLE_WEIGHT], &n, &k);
-    float *bias = mixed_param(net, node, GS_ROLE_BIAS, GS_F32, 1, n, 0);
+    float *bias = made_param(net, node, GS_ROLE_BIAS, GS_F32, 1, n, 0);
     for (int64_t i = 0; i < n; i++) bias[i] = gs_test_randf(seed);
 }
 
@@ -107,7 +93,7 @@ static inline gs_net *mixed_segment(const gs_model *m, int i, gs_dtype dtype) {
         if (node->op != GS_OP_RMSNORM || !strstr(node->name, "input_layernorm") || i < 2) continue;
         for (int c = 0; c < 32; c++) factor[c] = 0.7f + 0.1f * (float)(c % 5);
         if (i == 3) {
-            own = mixed_param(net, node, GS_ROLE_WEIGHT, GS_F32, 1, 32, 0);
+            own = made_param(net, node, GS_ROLE_WEIGHT, GS_F32, 1, 32, 0);
             for (int c = 0; c < 32; c++) own[c] = 1 + 0.01f * (float)c;
         }
         assert_ok(gs_param_scale_cols(node->param[GS_ROLE_WEIGHT], factor, &err), &err);

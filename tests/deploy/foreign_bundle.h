@@ -254,8 +254,8 @@ static inline void fb_check(const foreign_bundle *b, const char *format, const f
     gs_session_destroy(s);
 }
 
-/* Opening it fails cleanly wherever memory ends, and works where it does not. */
-static inline void fb_starve(const foreign_bundle *b) {
+/* Opening it fails cleanly wherever memory ends, and works where it does not; ends it. */
+static inline void fb_starve(foreign_bundle *b) {
     gs_error err = {0};
     gs_opened o;
     gs_status status = GS_E_NOMEM;
@@ -268,6 +268,7 @@ static inline void fb_starve(const foreign_bundle *b) {
     }
     assert_non_null(o.bundle);
     gs_opened_close(&o);
+    fb_end(b);
 }
 
 /* Opening it fails, with these words. */
@@ -276,6 +277,29 @@ static inline void fb_refused(const foreign_bundle *b, const char *words) {
     gs_opened o;
     if (gs_opened_open(NULL, b->dir, NULL, &o, &err) == GS_OK) fail_msg("'%s' was opened", words);
     if (!strstr(err.text, words)) fail_msg("'%s' lacks '%s'", err.text, words);
+}
+
+/* Makes case `i` whole, its files too. */
+typedef void fb_case(foreign_bundle *b, int i);
+
+/* Every case is refused, with the words of its place. */
+static inline void fb_all_refused(fb_case *make, const char *const *words, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        foreign_bundle b;
+        make(&b, (int)i);
+        fb_refused(&b, words[i]);
+        fb_end(&b);
+    }
+}
+
+/* text (size bytes of room) with the first `from` replaced. */
+static inline void fb_edit(char *text, size_t size, const char *from, const char *to) {
+    char rest[4096];
+    char *at = strstr(text, from);
+    if (!at) fail_msg("'%s' is not there", from);
+    assert_true(strlen(at) < sizeof rest && strlen(text) + strlen(to) < size);
+    snprintf(rest, sizeof rest, "%s", at + strlen(from));
+    snprintf(at, size - (size_t)(at - text), "%s%s", to, rest);
 }
 
 #endif

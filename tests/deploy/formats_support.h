@@ -3,7 +3,10 @@
 #ifndef GS_TESTS_DEPLOY_FORMATS_SUPPORT_H
 #define GS_TESTS_DEPLOY_FORMATS_SUPPORT_H
 
+#include "made_param.h"
+
 #include <api/opened.h>
+#include <base/half.h>
 #include <base/json.h>
 #include <base/mem.h>
 #include <deploy/bundle_writer.h>
@@ -54,21 +57,6 @@ static inline void fixture_end(fixture *f) {
 
 /* ---- the network that is written ---- */
 
-static inline void *made_param(gs_net *net, gs_node *node, gs_role role, gs_dtype dtype, int ndim, int64_t a, int64_t b) {
-    gs_error err = {0};
-    char name[256];
-    const int64_t shape[2] = {a, b};
-    snprintf(name, sizeof name, "%s.%s", node->name, gs_role_name(role));
-    assert_ok(gs_net_param_new(net, node, role, name, dtype, ndim, shape, NULL, &err), &err);
-    assert_ok(gs_param_allocate(node->param[role], &err), &err);
-    return node->param[role]->data;
-}
-
-static inline float made_round(gs_dtype t, float x) {
-    if (t == GS_BF16) return gs_bf16_to_f32(gs_f32_to_bf16(x));
-    return t == GS_F16 ? gs_f16_to_f32(gs_f32_to_f16(x)) : x;
-}
-
 static inline void made_constants(gs_net *net, gs_node *node, const recipe *r, int64_t n, uint64_t *seed) {
     int32_t *bias = made_param(net, node, GS_ROLE_QUANT_BIAS, GS_I32, 1, n, 0);
     void *deq = made_param(net, node, GS_ROLE_DEQ_SCALE, r->dtype == GS_BF16 ? GS_F32 : GS_I64, 1, n, 0);
@@ -95,16 +83,16 @@ static inline void made_linear(gs_net *net, gs_node *node, const recipe *r, uint
     float *offset = made_param(net, node, GS_ROLE_WEIGHT_OFFSET, GS_F32, 2, n, groups);
     for (int64_t i = 0; i < n * k; i++) q[i] = (int8_t)(gs_test_rand(seed) & 0xff);
     for (int64_t i = 0; i < n * groups; i++) {
-        scale[i] = made_round(r->dtype, 0.002f + 0.001f * gs_test_randf(seed));
+        scale[i] = gs_round_to(r->dtype, 0.002f + 0.001f * gs_test_randf(seed));
         if (odd && r->odd_scale != 0) scale[i] *= (float)r->odd_scale;
         offset[i] = r->weight_offset;
     }
     if (r->bias) {
         float *b = made_param(net, node, GS_ROLE_BIAS, GS_F32, 1, n, 0);
-        for (int64_t i = 0; i < n; i++) b[i] = made_round(r->dtype, gs_test_randf(seed));
+        for (int64_t i = 0; i < n; i++) b[i] = gs_round_to(r->dtype, gs_test_randf(seed));
     }
     if (!fixed) return;
-    *(float *)made_param(net, node, GS_ROLE_INPUT_SCALE, GS_F32, 1, 1, 0) = made_round(r->dtype, odd && r->odd_scale == 0 ? 0.02f : 0.03f);
+    *(float *)made_param(net, node, GS_ROLE_INPUT_SCALE, GS_F32, 1, 1, 0) = gs_round_to(r->dtype, odd && r->odd_scale == 0 ? 0.02f : 0.03f);
     *(float *)made_param(net, node, GS_ROLE_INPUT_OFFSET, GS_F32, 1, 1, 0) = r->symmetric ? 0 : -7;
     if (!r->bare) made_constants(net, node, r, n, seed);
 }

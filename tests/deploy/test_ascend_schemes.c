@@ -116,7 +116,7 @@ static void deq_scales_keep_their_bits(void **state) {
             uint32_t bits;
             uint64_t got = 0;
             memcpy(&w, scale->data + 4 * r, 4);
-            want = mixed_round(dtypes[i], 0.03f) * w;
+            want = gs_round_to(dtypes[i], 0.03f) * w;
             memcpy(&bits, &want, 4);
             memcpy(&got, deq->data + (dtypes[i] == GS_BF16 ? 4 : 8) * r, dtypes[i] == GS_BF16 ? 4 : 8);
             assert_true(got == bits);
@@ -144,7 +144,7 @@ static void scaled_norms_are_cast_after_scaling(void **state) {
             assert_ok(gs_param_read_f32(gs_net_find(net, name)->param[GS_ROLE_WEIGHT], 0, 1, want, &err), &err);
             assert_ok(gs_param_read_f32(gs_net_find(original, name)->param[GS_ROLE_WEIGHT], 0, 1, plain, &err), &err);
             assert_ok(gs_param_read_f32(p, 0, 1, got, &err), &err);
-            for (int c = 0; c < 32; c++) assert_true(got[c] == mixed_round(dtypes[i], want[c]));
+            for (int c = 0; c < 32; c++) assert_true(got[c] == gs_round_to(dtypes[i], want[c]));
             if (l > 0) assert_memory_not_equal(want, plain, sizeof want);
             gs_net_destroy(net);
             gs_net_destroy(original);

@@ -339,7 +339,6 @@ static void no_memory_is_an_error_everywhere(void **state) {
     fb_weights(&b, WEIGHTS);
     describe(&b, &f, NAME, V1 ", \"kv_cache_type\": \"C8\"");
     fb_starve(&b);
-    fb_end(&b);
 }
 
 int main(void) {

@@ -75,15 +75,6 @@ static void every_form_is_read(void **state) {
     }
 }
 
-/* text with the first `from` replaced. */
-static void edit(char text[4096], const char *from, const char *to) {
-    char out[4096];
-    char *at = strstr(text, from);
-    if (!at) fail_msg("'%s' is not there", from);
-    snprintf(out, sizeof out, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
-    memcpy(text, out, sizeof out);
-}
-
 static void settings_that_are_not_computed_are_refused(void **state) {
     (void)state;
     const struct {
@@ -124,7 +115,7 @@ static void settings_that_are_not_computed_are_refused(void **state) {
         foreign_bundle b;
         char text[4096];
         settings(bad[i].f, text);
-        edit(text, bad[i].from, bad[i].to);
+        fb_edit(text, sizeof text, bad[i].from, bad[i].to);
         make(&b, bad[i].f, text);
         fb_weights(&b, "model.safetensors");
         fb_refused(&b, bad[i].words);
@@ -169,6 +160,12 @@ static void spoil(foreign_bundle *b, int how) {
     }
 }
 
+static void lying(foreign_bundle *b, int how) {
+    make(b, how < 13 ? &static_form : &packed_form, NULL);
+    spoil(b, how);
+    fb_weights(b, "model.safetensors");
+}
+
 static void tensors_that_lie_are_refused(void **state) {
     (void)state;
     static const char *const words[] = {
@@ -178,14 +175,7 @@ static void tensors_that_lie_are_refused(void **state) {
         "weight_shape' is missing", "weight_shape of", "end within a word", "weight_shape of", "weight_shape of",
         "weight_shape of", "weight_packed' is I32 [48]", "weight_shape' is F32", "a weight and a weight_packed", "belongs to no weight",
     };
-    for (int i = 0; i < (int)GS_COUNTOF(words); i++) {
-        foreign_bundle b;
-        make(&b, i < 13 ? &static_form : &packed_form, NULL);
-        spoil(&b, i);
-        fb_weights(&b, "model.safetensors");
-        fb_refused(&b, words[i]);
-        fb_end(&b);
-    }
+    fb_all_refused(lying, words, GS_COUNTOF(words));
 }
 
 /* Names of linears stand beside patterns; the first group that targets one by name goes before "Linear". */
@@ -224,7 +214,7 @@ static void a_runaway_pattern_is_given_up(void **state) {
     foreign_bundle b;
     char text[4096];
     settings(&static_form, text);
-    edit(text, "[\"lm_head\"]", "[\"re:(([a-z._0-9]+)+)+[!?]\"]");
+    fb_edit(text, sizeof text, "[\"lm_head\"]", "[\"re:(([a-z._0-9]+)+)+[!?]\"]");
     make(&b, &static_form, text);
     fb_weights(&b, "model.safetensors");
     fb_refused(&b, "cannot be matched");
@@ -237,7 +227,6 @@ static void no_memory_is_an_error_everywhere(void **state) {
     make(&b, &static_form, NULL);
     fb_weights(&b, "model.safetensors");
     fb_starve(&b);
-    fb_end(&b);
 }
 
 int main(void) {

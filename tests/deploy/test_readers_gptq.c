@@ -103,12 +103,10 @@ static void settings_that_are_not_computed_are_refused(void **state) {
     };
     for (size_t i = 0; i < GS_COUNTOF(bad); i++) {
         foreign_bundle b;
-        char text[1024], changed[1200];
+        char text[1024];
         settings(&usual, text);
-        char *at = strstr(text, bad[i].from);
-        assert_non_null(at);
-        snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, bad[i].to, at + strlen(bad[i].from));
-        make(&b, &usual, changed);
+        fb_edit(text, sizeof text, bad[i].from, bad[i].to);
+        make(&b, &usual, text);
         fb_weights(&b, "model.safetensors");
         fb_refused(&b, bad[i].words);
         fb_end(&b);
@@ -142,6 +140,12 @@ static void spoil(foreign_bundle *b, int how) {
     }
 }
 
+static void lying(foreign_bundle *b, int how) {
+    make(b, &usual, NULL);
+    spoil(b, how);
+    fb_weights(b, "model.safetensors");
+}
+
 static void tensors_that_lie_are_refused(void **state) {
     (void)state;
     static const char *const words[] = {
@@ -150,14 +154,7 @@ static void tensors_that_lie_are_refused(void **state) {
         "puts column 5 into group 1", "puts column 31", "g_idx' is I32 [31]", "g_idx' is F32", "is 256", "q_proj.bias",
         "scales' is F16 [2, 32]", Q "weight",
     };
-    for (int i = 0; i < (int)GS_COUNTOF(words); i++) {
-        foreign_bundle b;
-        make(&b, &usual, NULL);
-        spoil(&b, i);
-        fb_weights(&b, "model.safetensors");
-        fb_refused(&b, words[i]);
-        fb_end(&b);
-    }
+    fb_all_refused(lying, words, GS_COUNTOF(words));
 }
 
 static void no_memory_is_an_error_everywhere(void **state) {
@@ -166,7 +163,6 @@ static void no_memory_is_an_error_everywhere(void **state) {
     make(&b, &usual, NULL);
     fb_weights(&b, "model.safetensors");
     fb_starve(&b);
-    fb_end(&b);
 }
 
 int main(void) {

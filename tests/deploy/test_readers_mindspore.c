@@ -110,6 +110,13 @@ static void spoil(foreign_bundle *b, int how) {
     }
 }
 
+static void lying(foreign_bundle *b, int how) {
+    make(b, &device);
+    spoil(b, how);
+    fb_weights(b, "model.safetensors");
+    describe(b, GS_SCHEME_W8A8, NULL);
+}
+
 static void tensors_that_lie_are_refused(void **state) {
     (void)state;
     static const char *const words[] = {
@@ -119,15 +126,7 @@ static void tensors_that_lie_are_refused(void **state) {
         "input_scale' is F32 [31]", "smoothing", "smoothing", "input_offset' is I64", "smooth_scale", "quant_bias' is F32",
         "weight' is U8", "weight_scale' is F32 [32]",
     };
-    for (int i = 0; i < (int)GS_COUNTOF(words); i++) {
-        foreign_bundle b;
-        make(&b, &device);
-        spoil(&b, i);
-        fb_weights(&b, "model.safetensors");
-        describe(&b, GS_SCHEME_W8A8, NULL);
-        fb_refused(&b, words[i]);
-        fb_end(&b);
-    }
+    fb_all_refused(lying, words, GS_COUNTOF(words));
 }
 
 static void descriptions_that_lie_are_refused(void **state) {
@@ -185,7 +184,6 @@ static void no_memory_is_an_error_everywhere(void **state) {
     fb_weights(&b, "model.safetensors");
     describe(&b, GS_SCHEME_W8A8, NULL);
     fb_starve(&b);
-    fb_end(&b);
 }
 
 int main(void) {

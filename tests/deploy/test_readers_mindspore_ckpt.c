@@ -133,6 +133,26 @@ static void static_linears_are_read(void **state) {
 
 #define Q "model.layers.0.attention.wq."
 
+static void lying(foreign_bundle *b, int how) {
+    make(b, how < 7 ? GS_SCHEME_W8A16 : GS_SCHEME_W8A8);
+    switch (how) {
+    case 0: fb_retype(b, Q "_layer.weight", GS_U8, 2, 32, 32); break;
+    case 1: fb_drop(b, Q "_layer.matmul.weight_scale"); break;
+    case 2: fb_retype(b, Q "_layer.matmul.weight_scale", GS_F32, 1, 31, 0); break;
+    case 3: fb_retype(b, Q "_layer.matmul.weight_zp", GS_I32, 1, 32, 0); break;
+    case 4: fb_retype(b, Q "_layer.matmul.weight_zp", GS_F16, 1, 31, 0); break;
+    case 5: fb_put(b, Q "smooth_scale", "", GS_F32, 1, 32, 0, NULL); break;
+    case 6: fb_retype(b, Q "_layer.weight", GS_I8, 2, 32, 31); break;
+    case 7: fb_drop(b, Q "_layer.matmul.quant_bias"); break;
+    case 8: fb_drop(b, Q "quant_op.input_scale"); break;
+    case 9: fb_drop(b, Q "quant_op.input_zp"); break;
+    case 10: fb_store(fb_find(b, Q "quant_op.input_scale"), 5, 1); break;
+    case 11: fb_retype(b, Q "quant_op.input_zp", GS_I8, 1, 31, 0); break;
+    default: fb_retype(b, Q "_layer.matmul.dequant_scale", GS_F32, 1, 32, 0); break;
+    }
+    write_ckpt(b, "model.ckpt");
+}
+
 static void tensors_that_lie_are_refused(void **state) {
     (void)state;
     static const char *const words[] = {
@@ -140,28 +160,7 @@ static void tensors_that_lie_are_refused(void **state) {
         "wq.smooth_scale", "q_proj.weight", "quant_bias' is missing", "input_scale' is missing", "input_zp' is missing", "smoothing",
         "input_zp' is I8 [31]", "q_proj.deq_scale' is F32",
     };
-    for (int i = 0; i < (int)GS_COUNTOF(words); i++) {
-        foreign_bundle b;
-        make(&b, i < 7 ? GS_SCHEME_W8A16 : GS_SCHEME_W8A8);
-        switch (i) {
-        case 0: fb_retype(&b, Q "_layer.weight", GS_U8, 2, 32, 32); break;
-        case 1: fb_drop(&b, Q "_layer.matmul.weight_scale"); break;
-        case 2: fb_retype(&b, Q "_layer.matmul.weight_scale", GS_F32, 1, 31, 0); break;
-        case 3: fb_retype(&b, Q "_layer.matmul.weight_zp", GS_I32, 1, 32, 0); break;
-        case 4: fb_retype(&b, Q "_layer.matmul.weight_zp", GS_F16, 1, 31, 0); break;
-        case 5: fb_put(&b, Q "smooth_scale", "", GS_F32, 1, 32, 0, NULL); break;
-        case 6: fb_retype(&b, Q "_layer.weight", GS_I8, 2, 32, 31); break;
-        case 7: fb_drop(&b, Q "_layer.matmul.quant_bias"); break;
-        case 8: fb_drop(&b, Q "quant_op.input_scale"); break;
-        case 9: fb_drop(&b, Q "quant_op.input_zp"); break;
-        case 10: fb_store(fb_find(&b, Q "quant_op.input_scale"), 5, 1); break;
-        case 11: fb_retype(&b, Q "quant_op.input_zp", GS_I8, 1, 31, 0); break;
-        default: fb_retype(&b, Q "_layer.matmul.dequant_scale", GS_F32, 1, 32, 0); break;
-        }
-        write_ckpt(&b, "model.ckpt");
-        fb_refused(&b, words[i]);
-        fb_end(&b);
-    }
+    fb_all_refused(lying, words, GS_COUNTOF(words));
 }
 
 static void no_memory_is_an_error_everywhere(void **state) {
@@ -170,7 +169,6 @@ static void no_memory_is_an_error_everywhere(void **state) {
     make(&b, GS_SCHEME_W8A8);
     write_ckpt(&b, "model.ckpt");
     fb_starve(&b);
-    fb_end(&b);
 }
 
 int main(void) {

@@ -1,31 +1,9 @@
 /* Rows with experts: which layers have them, what config.json may ask for, and a mixture described in JSON. */
 #include "logits.h"
+#include "settings_support.h"
 
-#include <llm/model.h>
-#include <llm/settings.h>
-
-#define SIZES                                                                                                          \
-    "\"vocab_size\": 96, \"hidden_size\": 32, \"intermediate_size\": 48, \"num_hidden_layers\": 4, "                  \
-    "\"num_attention_heads\": 4, \"num_key_value_heads\": 2"
 #define QWEN "\"num_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 24"
 #define MIXTRAL "\"num_local_experts\": 8, \"num_experts_per_tok\": 2"
-
-static gs_model_config config_of(const char *type, const char *more) {
-    char text[900];
-    cJSON *json;
-    gs_error err = {0};
-    gs_model_config c;
-    snprintf(text, sizeof text, "{\"model_type\": \"%s\", " SIZES ", %s}", type, more);
-    assert_ok(gs_json_parse(text, strlen(text), &json, &err), &err);
-    assert_ok(gs_model_config_from_json(json, &c, &err), &err);
-    return c;
-}
-
-static gs_status settle(const gs_model_config *c, gs_decoder_settings *s, gs_error *err) {
-    const gs_network_helper *h;
-    GS_TRY(gs_network_helper_find(c, NULL, &h, err));
-    return gs_decoder_settle(h, c, s, err);
-}
 
 static void each_layer_is_sparse_or_dense(void **state) {
     (void)state;
@@ -60,9 +38,7 @@ static void each_layer_is_sparse_or_dense(void **state) {
 
 static void other_mixtures_are_refused_by_name(void **state) {
     (void)state;
-    static const struct {
-        const char *type, *more, *word;
-    } cases[] = {
+    static const refusal cases[] = {
         {"qwen2_moe", "\"num_experts\": 60", "'qwen2_moe' is a mixture of 60 experts, which is not supported"},
         {"llama", "\"num_local_experts\": 16", "mixture of 16 experts, which its row has no names for"},
         {"mixtral", "\"num_experts_per_tok\": 2", "layer 0 has no experts"},
@@ -80,14 +56,7 @@ static void other_mixtures_are_refused_by_name(void **state) {
         {"qwen3_moe", QWEN ", \"mlp_only_layers\": [\"0\"]", "\"mlp_only_layers\" is not a list"},
         {"qwen3_moe", QWEN ", \"decoder_sparse_step\": 0", "\"decoder_sparse_step\" is 0"},
     };
-    for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
-        gs_error err = {0};
-        gs_decoder_settings s;
-        gs_model_config c = config_of(cases[i].type, cases[i].more);
-        gs_status status = settle(&c, &s, &err);
-        if (status == GS_OK || !strstr(err.text, cases[i].word)) fail_msg("{%s}: '%s'", cases[i].more, err.text);
-        gs_model_config_clear(&c);
-    }
+    expect_refused(cases, GS_COUNTOF(cases));
 }
 
 #define DENSE                                                                                                          \

@@ -1,29 +1,5 @@
 /* A row and a config.json together: windows, biases, multipliers, variants; and what is refused. */
-#include "../support.h"
-
-#include <llm/model.h>
-#include <llm/settings.h>
-
-#define SIZES                                                                                                          \
-    "\"vocab_size\": 96, \"hidden_size\": 32, \"intermediate_size\": 48, \"num_hidden_layers\": 4, "                  \
-    "\"num_attention_heads\": 4, \"num_key_value_heads\": 2"
-
-static gs_model_config config_of(const char *type, const char *more) {
-    char text[900];
-    cJSON *json;
-    gs_error err = {0};
-    gs_model_config c;
-    snprintf(text, sizeof text, "{\"model_type\": \"%s\", " SIZES "%s%s}", type, *more ? ", " : "", more);
-    assert_ok(gs_json_parse(text, strlen(text), &json, &err), &err);
-    assert_ok(gs_model_config_from_json(json, &c, &err), &err);
-    return c;
-}
-
-static gs_status settle(const gs_model_config *c, gs_decoder_settings *s, gs_error *err) {
-    const gs_network_helper *h;
-    GS_TRY(gs_network_helper_find(c, NULL, &h, err));
-    return gs_decoder_settle(h, c, s, err);
-}
+#include "settings_support.h"
 
 static void each_layer_has_its_window(void **state) {
     (void)state;
@@ -57,9 +33,7 @@ static void each_layer_has_its_window(void **state) {
 
 static void what_no_row_expresses_is_refused(void **state) {
     (void)state;
-    static const struct {
-        const char *type, *more, *word;
-    } cases[] = {
+    static const refusal cases[] = {
         {"llama", "\"layer_types\": [\"full_attention\", \"full_attention\", \"full_attention\", \"sliding_attention\"]",
          "sliding_attention"},
         {"qwen2", "\"layer_types\": [\"full_attention\"]", "1 entries, num_hidden_layers is 4"},
@@ -80,14 +54,7 @@ static void what_no_row_expresses_is_refused(void **state) {
         {"qwen2_moe", "\"num_experts\": 60", "mixture of 60 experts"},
         {"mistrall", "\"rms_norm_eps\": 1e-5", "'mistrall' is not a known"},
     };
-    for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
-        gs_error err = {0};
-        gs_decoder_settings s;
-        gs_model_config c = config_of(cases[i].type, cases[i].more);
-        gs_status status = settle(&c, &s, &err);
-        if (status == GS_OK || !strstr(err.text, cases[i].word)) fail_msg("{%s}: '%s'", cases[i].more, err.text);
-        gs_model_config_clear(&c);
-    }
+    expect_refused(cases, GS_COUNTOF(cases));
 }
 
 static void an_unknown_type_is_told_its_neighbour_and_the_way_out(void **state) {

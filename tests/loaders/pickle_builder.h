@@ -2,6 +2,7 @@
 #ifndef GS_TESTS_PICKLE_BUILDER_H
 #define GS_TESTS_PICKLE_BUILDER_H
 
+#include <base/error.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -69,6 +70,13 @@ typedef struct pk_view {
     int ndim;
     int64_t shape[9], stride[9];
 } pk_view;
+
+/* A tensor that is refused, and how. */
+typedef struct pk_bad_view {
+    pk_view view;
+    gs_status status;
+    const char *words;
+} pk_bad_view;
 
 static inline void pk_tensor(pickle_builder *b, const pk_view *v) {
     pk_global(b, "torch._utils\n_rebuild_tensor_v2\n");

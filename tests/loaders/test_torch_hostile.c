@@ -61,11 +61,7 @@ static void no_command_is_run(void **state) {
 
 static void views_stay_inside_their_storage(void **state) {
     (void)state;
-    static const struct {
-        pk_view view;
-        gs_status status;
-        const char *words;
-    } cases[] = {
+    static const pk_bad_view cases[] = {
         {{TORCH_FLOATS, "0", 24, 0, 1, {25}, {1}}, GS_E_FORMAT, "reaches beyond the 24 elements"},
         {{TORCH_FLOATS, "0", 24, 20, 1, {5}, {1}}, GS_E_FORMAT, "reaches beyond"},
         {{TORCH_FLOATS, "0", 24, 0, 2, {2, 3}, {22, 1}}, GS_E_FORMAT, "reaches beyond"},

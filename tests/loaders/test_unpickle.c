@@ -325,11 +325,7 @@ static void floods_are_bounded(void **state) {
 
 static void bad_tensors_are_refused(void **state) {
     (void)state;
-    static const struct {
-        pk_view view;
-        gs_status status;
-        const char *words;
-    } cases[] = {
+    static const pk_bad_view cases[] = {
         {{FLOATS, "0", 4, -1, 1, {4}, {1}}, GS_E_FORMAT, "offset is no non-negative integer"},
         {{FLOATS, "0", 4, 0, 1, {-4}, {1}}, GS_E_FORMAT, "shape is no tuple of non-negative"},
         {{FLOATS, "0", 4, 0, 1, {4}, {-1}}, GS_E_FORMAT, "stride is no tuple of non-negative"},

@@ -295,4 +295,45 @@ static inline void describe(const char *dir, const mutation *m) {
     shell("sed -i '%s' '%s/quant_model_description.json'", pattern, dir);
 }
 
+/* ---- one row of a table ---- */
+
+typedef struct world {
+    gs_session *session;
+    char *root;
+} world;
+
+static inline int tear_down(void **state) {
+    world *w = *state;
+    gs_session_destroy(w->session);
+    gs_test_rmdir(w->root);
+    free(w);
+    return 0;
+}
+
+/* Verifies a broken copy of the bundle; clear *r. */
+static inline void verify_broken(const world *w, const char *bundle, const char *model, const mutation *m, gs_verify_result *r) {
+    char copy[1100];
+    gs_error err = {0};
+    snprintf(copy, sizeof copy, "%s/copy", w->root);
+    shell("cp -r '%s' '%s'", bundle, copy);
+    m->apply(copy, m);
+    const gs_verify_options o = {.target = m->target, .against = m->against ? model : NULL};
+    assert_ok(gs_verify(w->session, copy, &o, r, &err), &err);
+    shell("chmod -R u+rwx '%s' && rm -r '%s'", copy, copy);
+}
+
+/* Whether the broken copy is found by the check it is for. */
+static inline bool caught(const world *w, const char *bundle, const char *model, const mutation *m, size_t number) {
+    gs_verify_result r;
+    verify_broken(w, bundle, model, m, &r);
+    bool hit = found(&r, m->check);
+    if (!hit) {
+        print_message("  %zu: %s (%s %s %s): %zu findings\n", number, m->check, m->a ? m->a : "", m->b ? m->b : "", m->c ? m->c : "",
+                      r.total_findings);
+        print_findings(&r);
+    }
+    gs_verify_result_clear(&r);
+    return hit;
+}
+
 #endif

@@ -171,6 +171,27 @@ static void what_cannot_be_looked_at_is_an_error(void **state) {
     gs_test_rmdir(root);
 }
 
+/* A config.json of a hundred bytes that asks for millions of linears is not followed to its end. */
+static void more_modules_than_any_bundle_has_are_one_finding(void **state) {
+    (void)state;
+    gs_error err = {0};
+    gs_session *session;
+    gs_verify_result r;
+    char *root = gs_test_tmpdir();
+    tiny_model(root, &tiny_default, 3);
+    tiny_text(root, "config.json",
+              "{\"model_type\": \"qwen3_moe\", \"vocab_size\": 96, \"hidden_size\": 32, \"intermediate_size\": 48,\n"
+              " \"num_hidden_layers\": 4096, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"torch_dtype\": \"float32\",\n"
+              " \"num_experts\": 128, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 24, \"rms_norm_eps\": 1e-06}");
+    assert_ok(gs_session_create(NULL, &session, &err), &err);
+    assert_ok(gs_verify(session, root, NULL, &r, &err), &err);
+    print_findings(&r);
+    assert_true(r.total_findings == 1 && found(&r, "tensor-missing"));
+    gs_verify_result_clear(&r);
+    gs_session_destroy(session);
+    gs_test_rmdir(root);
+}
+
 static void every_check_is_described_once(void **state) {
     (void)state;
     size_t n;
@@ -229,6 +250,7 @@ int main(void) {
         cmocka_unit_test(the_arithmetic_of_another_tool_is_named),
         cmocka_unit_test(the_report_is_the_same_at_any_number_of_threads),
         cmocka_unit_test(what_cannot_be_looked_at_is_an_error),
+        cmocka_unit_test(more_modules_than_any_bundle_has_are_one_finding),
         cmocka_unit_test(every_check_is_described_once),
         cmocka_unit_test(no_allocation_may_fail_unnoticed),
     };
