@@ -25,6 +25,7 @@ static void make_one_line(char *text) {
         unsigned char c = (unsigned char)*p;
         if (c == '\n' || c == '\r' || c == '\t') *p = ' ';
         else if (c < 0x20 || c == 0x7f) *p = '?';
+        else if (c == 0xc2 && (unsigned char)p[1] >= 0x80 && (unsigned char)p[1] < 0xa0) p[0] = p[1] = '?'; /* C1 */
     }
 }
 

@@ -54,6 +54,14 @@ void gs_filemap_drop(const gs_filemap *m, size_t offset, size_t length) {
     madvise((void *)(uintptr_t)(m->data + begin), end - begin, MADV_DONTNEED);
 }
 
+bool gs_filemap_drop_bytes(const gs_filemap *m, const void *data, size_t n) {
+    /* as integers: comparing pointers into different maps is undefined */
+    uintptr_t begin = (uintptr_t)m->data, at = (uintptr_t)data;
+    if (!m->data || at < begin || at - begin >= m->size) return false;
+    gs_filemap_drop(m, at - begin, n);
+    return true;
+}
+
 void gs_filemap_close(gs_filemap *m) {
     if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
     gs_free(m->path);

@@ -24,6 +24,8 @@ typedef struct gs_filemap {
 
 gs_status gs_filemap_open(gs_filemap *m, const char *path, gs_error *err) GS_NODISCARD;
 void gs_filemap_drop(const gs_filemap *m, size_t offset, size_t length);
+/* The same for n bytes at `data`; false, and nothing done, where they do not begin inside the map. */
+bool gs_filemap_drop_bytes(const gs_filemap *m, const void *data, size_t n);
 void gs_filemap_close(gs_filemap *m); /* safe on a zeroed struct */
 
 /* Whole file into memory (gs_free), NUL-terminated beyond *len. */

@@ -1,8 +1,9 @@
 /* Validity of UTF-8, as RFC 3629 section 4 has it: no overlong forms, no surrogates,
- * nothing above U+10FFFF. */
+ * nothing above U+10FFFF; and of names, which may be shown on a terminal. */
 #ifndef GS_BASE_UTF8_H
 #define GS_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,17 @@ static inline size_t gs_utf8_sequence(const char *s, size_t n) {
         if ((p[i] & 0xc0) != 0x80) return 0;
     }
     return len;
+}
+
+/* n bytes that may be shown: well-formed, without control characters, which a terminal would obey (U+0000..U+001F and
+ * U+007F..U+009F). True for none. */
+static inline bool gs_utf8_is_plain(const char *s, size_t n) {
+    for (size_t i = 0, step; i < n; i += step) {
+        uint8_t c = (uint8_t)s[i];
+        step = gs_utf8_sequence(s + i, n - i);
+        if (!step || c < 0x20 || c == 0x7f || (c == 0xc2 && (uint8_t)s[i + 1] < 0xa0)) return false;
+    }
+    return true;
 }
 
 #endif

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-static const int64_t MOST_EXPERTS = 4096, MOST_WIDTH = (int64_t)1 << 24;
+/* of a layer, of all layers (a config.json of a few bytes would else ask for a network of millions of nodes) */
+static const int64_t MOST_EXPERTS = 1024, MOST_IN_ALL = (int64_t)1 << 16, MOST_WIDTH = (int64_t)1 << 24;
 
 int64_t gs_config_experts(const gs_model_config *c) {
     static const char *const keys[] = {"num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"};
@@ -66,6 +67,10 @@ static gs_status check_places(const gs_decoder_settings *s, gs_error *err) {
     int64_t every, layer;
     if (list && !cJSON_IsNull(list) && !cJSON_IsArray(list))
         return GS_FAIL(err, GS_E_FORMAT, "\"%s\" is not a list of layers", h->dense_layers);
+    /* it is gone through for each layer */
+    if (list && cJSON_GetArraySize(list) > s->config->layers)
+        return GS_FAIL(err, GS_E_FORMAT, "\"%s\" has %d entries, num_hidden_layers is %lld", h->dense_layers,
+                       cJSON_GetArraySize(list), (long long)s->config->layers);
     cJSON_ArrayForEach(item, list) {
         if (!gs_json_is_int(item, &layer) || layer < 0)
             return GS_FAIL(err, GS_E_FORMAT, "\"%s\" is not a list of layers", h->dense_layers);
@@ -93,6 +98,9 @@ gs_status gs_experts_settle(gs_decoder_settings *s, gs_error *err) {
     if (!s->experts) return check_dense(s, err);
     if (s->experts > MOST_EXPERTS)
         return GS_FAIL(err, GS_E_FORMAT, "%lld experts, more than %lld", (long long)s->experts, (long long)MOST_EXPERTS);
+    if (s->experts * c->layers > MOST_IN_ALL)
+        return GS_FAIL(err, GS_E_FORMAT, "%lld layers of %lld experts, more than %lld in all", (long long)c->layers,
+                       (long long)s->experts, (long long)MOST_IN_ALL);
     GS_TRY(refuse_more(c, err));
     GS_TRY(read_count(c, "num_experts_per_tok", s->experts, &s->experts_per_token, err));
     if (h->expert_width) GS_TRY(read_count(c, h->expert_width, MOST_WIDTH, &s->expert_width, err));

@@ -38,16 +38,11 @@ static const char *in_layer(const char *block, const char *name, int64_t *layer)
     return end + after + 1;
 }
 
-int64_t gs_names_layer(const gs_helper_names *names, const char *tensor) {
-    int64_t layer = -1;
-    return in_layer(names->block, tensor, &layer) ? layer : -1;
-}
-
 int64_t gs_names_layers(const gs_helper_names *names, const gs_checkpoint *checkpoint) {
     int64_t most = 0;
     for (size_t i = 0; i < gs_checkpoint_count(checkpoint); i++) {
-        int64_t layer = gs_names_layer(names, gs_checkpoint_at(checkpoint, i)->name);
-        if (layer >= most) most = layer + 1;
+        int64_t layer;
+        if (in_layer(names->block, gs_checkpoint_at(checkpoint, i)->name, &layer) && layer >= most) most = layer + 1;
     }
     return most;
 }

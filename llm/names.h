@@ -11,8 +11,6 @@
 gs_status gs_names_settle(gs_checkpoint *checkpoint, gs_decoder_settings *settings, gs_error *err) GS_NODISCARD;
 /* "model.embed_tokens.weight"; false when it does not fit. */
 bool gs_names_embedding(const gs_helper_names *names, char *out, size_t size);
-/* Layer that a tensor belongs to, -1: none. */
-int64_t gs_names_layer(const gs_helper_names *names, const char *tensor);
 /* One more than the highest layer of any tensor. */
 int64_t gs_names_layers(const gs_helper_names *names, const gs_checkpoint *checkpoint);
 

@@ -38,13 +38,23 @@ static gs_status check_kind(const gs_decoder_settings *s, const cJSON *kind, gs_
     return GS_OK;
 }
 
+/* Where layer_types is silent, this key may say what the row's window_every does. */
+static gs_status check_pattern(const gs_decoder_settings *s, gs_error *err) {
+    int64_t every = s->helper->window_every;
+    if (!has_windows(s)) return GS_OK;
+    GS_TRY(gs_json_int(s->config->json, "sliding_window_pattern", &every, err));
+    if (every == s->helper->window_every) return GS_OK;
+    return GS_FAIL(err, GS_E_UNSUPPORTED, "\"sliding_window_pattern\" is %lld, the row of '%s' has %lld", (long long)every,
+                   s->helper->family, (long long)s->helper->window_every);
+}
+
 static gs_status check_windows(const gs_decoder_settings *s, gs_error *err) {
     const cJSON *json = s->config->json, *kinds = gs_json_get(json, "layer_types"), *kind;
     bool on;
     int64_t from;
     if (s->helper->window_when) GS_TRY(gs_json_bool(json, s->helper->window_when, &on, err));
     if (s->helper->window_from) GS_TRY(gs_json_int(json, s->helper->window_from, &from, err));
-    if (!kinds || cJSON_IsNull(kinds)) return GS_OK;
+    if (!kinds || cJSON_IsNull(kinds)) return check_pattern(s, err);
     if (!cJSON_IsArray(kinds) || cJSON_GetArraySize(kinds) != s->config->layers)
         return GS_FAIL(err, GS_E_FORMAT, "\"layer_types\" has %d entries, num_hidden_layers is %lld",
                        cJSON_IsArray(kinds) ? cJSON_GetArraySize(kinds) : 0, (long long)s->config->layers);
@@ -89,6 +99,31 @@ static gs_status settle_numbers(gs_decoder_settings *s, gs_error *err) {
     return GS_OK;
 }
 
+/* ---- what no row can say ---- */
+
+static bool has_no(const cJSON *list) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        if (cJSON_IsFalse(item) || (cJSON_IsNumber(item) && item->valuedouble == 0)) return true;
+    }
+    return false;
+}
+
+/* Keys that change what a network computes while its tensors look as ever: a row cannot be asked for them. */
+static gs_status check_foreign(const gs_model_config *c, gs_error *err) {
+    const cJSON *causal = gs_json_get(c->json, "is_causal"), *clip = gs_json_get(c->json, "clip_qkv");
+    const cJSON *both_ways = gs_json_get(c->json, "use_bidirectional_attention");
+    if (cJSON_IsFalse(causal))
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "\"is_causal\" is false: attention to later tokens is not supported");
+    if (both_ways && !cJSON_IsFalse(both_ways) && !cJSON_IsNull(both_ways))
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "\"use_bidirectional_attention\": attention to later tokens is not supported");
+    if (clip && !cJSON_IsNull(clip))
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "\"clip_qkv\": limits on queries, keys and values are not supported");
+    if (has_no(gs_json_get(c->json, "no_rope_layers")))
+        return GS_FAIL(err, GS_E_UNSUPPORTED, "\"no_rope_layers\" holds 0: layers without rotation are not supported");
+    return GS_OK;
+}
+
 /* ---- the rest ---- */
 
 static gs_status settle_bias(const gs_model_config *c, const char *said, bool *out, gs_error *err) {
@@ -125,6 +160,7 @@ gs_status gs_decoder_settle(const gs_network_helper *helper, const gs_model_conf
                             gs_error *err) {
     *out = (gs_decoder_settings){.helper = helper, .config = config, .alibi = helper->alibi,
                                  .normalize_head = helper->normalize_head};
+    GS_TRY(check_foreign(config, err));
     GS_TRY(settle_activation(out, err));
     GS_TRY(check_windows(out, err));
     GS_TRY(settle_biases(out, err));

@@ -246,14 +246,8 @@ const gs_tensor *gs_checkpoint_find(const gs_checkpoint *c, const char *name) {
 }
 
 void gs_checkpoint_drop(const gs_checkpoint *c, const gs_tensor *t) {
-    if (c->gguf) {
-        const gs_filemap *file = gs_gguf_file(c->gguf);
-        /* as integers: it may be a presented tensor of another place */
-        uintptr_t begin = (uintptr_t)file->data, at = (uintptr_t)t->data;
-        if (at >= begin && at - begin < file->size) gs_filemap_drop(file, at - begin, t->bytes);
-    } else {
-        gs_shards_drop(c->shards, t);
-    }
+    if (c->gguf) gs_filemap_drop_bytes(gs_gguf_file(c->gguf), t->data, t->bytes);
+    else gs_shards_drop(c->shards, t);
 }
 
 /* Rows lie one after the other, and none shares its bytes. */

@@ -1,5 +1,7 @@
 #include <loaders/config.h>
 
+#include <base/utf8.h>
+
 #include <math.h>
 #include <string.h>
 
@@ -98,6 +100,7 @@ static gs_status copy_text(const char *key, const char *text, char *out, size_t 
     if (n >= size)
         return GS_FAIL(err, GS_E_FORMAT, "\"%s\": '%.40s...' is longer than %zu bytes", key, text,
                        size - 1);
+    if (!gs_utf8_is_plain(text, n)) return GS_FAIL(err, GS_E_FORMAT, "\"%s\" has control characters", key);
     memcpy(out, text, n + 1);
     return GS_OK;
 }
@@ -133,7 +136,7 @@ static gs_status read_dtype(const cJSON *json, gs_model_config *out, gs_error *e
 }
 
 /* The parameters of rotary scaling live in `rope_scaling`, or with rope_theta in
- * `rope_parameters` (transformers 5), which wins where both are there. */
+ * `rope_parameters` (transformers 5). */
 static gs_status rope_object(const cJSON *json, const cJSON **rope, gs_error *err) {
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
     *rope = NULL;
@@ -146,6 +149,8 @@ static gs_status rope_object(const cJSON *json, const cJSON **rope, gs_error *er
     }
     return GS_OK;
 }
+
+static const gs_rope_scaling no_scaling = {.factor = 1, .attention_factor = 1};
 
 static gs_rope_scaling_kind scaling_kind(const char *name) {
     static const struct {
@@ -224,13 +229,36 @@ static gs_status read_yarn(const cJSON *rope, int64_t max_positions, gs_rope_sca
     return read_positive(rope, "attention_factor", 1e6, &s->attention_factor, err);
 }
 
+/* Tables of factors make it "longrope", whatever it is called: the first files that had them say "su" and "yarn". */
+static gs_status read_kind(const cJSON *rope, gs_rope_scaling *s, gs_error *err) {
+    bool tables = is_there(rope, "short_factor") || is_there(rope, "long_factor");
+    GS_TRY(read_text(rope, "type", s->name, sizeof s->name, err));
+    GS_TRY(read_text(rope, "rope_type", s->name, sizeof s->name, err));
+    if (!s->name[0] && is_there(rope, "factor"))
+        return GS_FAIL(err, GS_E_FORMAT, "a \"factor\" without a \"rope_type\"");
+    s->kind = tables ? GS_ROPE_SCALING_OTHER : scaling_kind(s->name);
+    return tables ? copy_text("rope_type", "longrope", s->name, sizeof s->name, err) : GS_OK;
+}
+
+/* Members that change angles ("alpha") or scores ("..._scaling_beta") in ways that no kind here has. */
+static gs_status refuse_members(const cJSON *rope, gs_error *err) {
+    static const char end[] = "_scaling_beta";
+    const cJSON *member;
+    cJSON_ArrayForEach(member, rope) {
+        size_t n = strlen(member->string), k = sizeof end - 1;
+        bool foreign = strcmp(member->string, "alpha") == 0 || (n >= k && strcmp(member->string + n - k, end) == 0);
+        if (foreign && !cJSON_IsNull(member))
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "\"%.60s\" is not supported", member->string);
+    }
+    return GS_OK;
+}
+
 /* One object with rope_theta and the scaling's members. */
 static gs_status read_scaling(const cJSON *rope, int64_t max_positions, double *theta, gs_rope_scaling *s,
                               gs_error *err) {
     GS_TRY(read_positive(rope, "rope_theta", 1e15, theta, err));
-    GS_TRY(read_text(rope, "type", s->name, sizeof s->name, err));
-    GS_TRY(read_text(rope, "rope_type", s->name, sizeof s->name, err));
-    s->kind = scaling_kind(s->name);
+    GS_TRY(read_kind(rope, s, err));
+    GS_TRY(refuse_members(rope, err));
     switch (s->kind) {
     case GS_ROPE_SCALING_LINEAR: return read_factor(rope, s, err);
     case GS_ROPE_SCALING_LLAMA3: return read_llama3(rope, s, err);
@@ -278,11 +306,42 @@ static gs_status read_rotary_dim(const cJSON *json, const cJSON *rope, gs_model_
     return GS_OK;
 }
 
+static bool same_scaling(const gs_rope_scaling *a, const gs_rope_scaling *b) {
+    return a->kind == b->kind && a->factor == b->factor && a->low_freq_factor == b->low_freq_factor
+           && a->high_freq_factor == b->high_freq_factor && a->original_max_positions == b->original_max_positions
+           && a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow && a->attention_factor == b->attention_factor;
+}
+
+/* Which of two spellings counts depends on the version of transformers, so they must say the same (of layers that see
+ * everything, where kinds of layers differ). */
+static gs_status check_spellings(const cJSON *json, const gs_model_config *c, gs_error *err) {
+    const cJSON *old = gs_json_get(json, "rope_scaling");
+    gs_rope_scaling s = no_scaling;
+    double theta = c->rope_theta;
+    if (!is_there(json, "rope_parameters") || !cJSON_IsObject(old) || !old->child) return GS_OK;
+    gs_status status = read_scaling(old, c->max_positions, &theta, &s, err);
+    if (status != GS_OK) gs_error_at(err, "rope_scaling");
+    if (status != GS_OK) return status;
+    if (theta == c->rope_theta && same_scaling(&s, &c->rope_scaling)) return GS_OK;
+    return GS_FAIL(err, GS_E_FORMAT, "\"rope_scaling\" and \"rope_parameters\" disagree");
+}
+
+/* Some files keep this number outside of the scaling. Versions of transformers differ in which they take. */
+static gs_status check_original(const cJSON *json, const gs_rope_scaling *s, gs_error *err) {
+    static const char key[] = "original_max_position_embeddings";
+    int64_t outside = s->original_max_positions;
+    if (s->kind != GS_ROPE_SCALING_YARN && s->kind != GS_ROPE_SCALING_LLAMA3) return GS_OK;
+    GS_TRY(gs_json_int(json, key, &outside, err));
+    if (outside == s->original_max_positions) return GS_OK;
+    return GS_FAIL(err, GS_E_UNSUPPORTED, "\"%s\" is %lld, but %lld by the rope scaling", key, (long long)outside,
+                   (long long)s->original_max_positions);
+}
+
 static gs_status read_rope(const cJSON *json, gs_model_config *out, gs_error *err) {
     const cJSON *rope;
     bool kinds;
     out->rope_theta = 10000;
-    out->rope_scaling = out->sliding_rope_scaling = (gs_rope_scaling){.factor = 1, .attention_factor = 1};
+    out->rope_scaling = out->sliding_rope_scaling = no_scaling;
     GS_TRY(rope_object(json, &rope, err));
     GS_TRY(read_rotary_dim(json, rope, out, err));
     GS_TRY(read_positive(json, "rope_theta", 1e15, &out->rope_theta, err));
@@ -292,12 +351,14 @@ static gs_status read_rope(const cJSON *json, gs_model_config *out, gs_error *er
     if (kinds) status = read_kinds(rope, out, err);
     else if (rope) status = read_scaling(rope, out->max_positions, &out->rope_theta, &out->rope_scaling, err);
     if (status != GS_OK) gs_error_at(err, "%s", rope->string);
+    if (status == GS_OK) status = check_spellings(json, out, err);
+    if (status == GS_OK) status = check_original(json, &out->rope_scaling, err);
     if (status != GS_OK || kinds) return status;
     out->sliding_rope_theta = out->rope_theta;
     out->sliding_rope_scaling = out->rope_scaling;
     /* an older spelling of "the windowed layers have their own base, and no scaling" */
     if (!is_there(json, "rope_local_base_freq")) return GS_OK;
-    out->sliding_rope_scaling = (gs_rope_scaling){.factor = 1, .attention_factor = 1};
+    out->sliding_rope_scaling = no_scaling;
     return read_positive(json, "rope_local_base_freq", 1e15, &out->sliding_rope_theta, err);
 }
 
@@ -313,8 +374,9 @@ static gs_status read_all(const cJSON *json, gs_model_config *out, gs_error *err
     GS_TRY(gs_json_bool(json, "attention_bias", &out->attention_bias, err));
     GS_TRY(gs_json_bool(json, "mlp_bias", &out->mlp_bias, err));
     GS_TRY(copy_text("hidden_act", "silu", out->hidden_act, sizeof out->hidden_act, err));
-    GS_TRY(read_text(json, "hidden_activation", out->hidden_act, sizeof out->hidden_act, err));
     GS_TRY(read_text(json, "hidden_act", out->hidden_act, sizeof out->hidden_act, err));
+    /* files that have both keep the other for readers that do not know this one */
+    GS_TRY(read_text(json, "hidden_activation", out->hidden_act, sizeof out->hidden_act, err));
     return read_dtype(json, out, err);
 }
 

@@ -1,6 +1,7 @@
 /* config.json of a Hugging Face checkpoint, old and new spelling: `rope_theta` or
  * `rope_parameters.rope_theta` (or one object a kind of attention in there), `torch_dtype` or `dtype`,
- * `rope_scaling.type` or `.rope_type`. Values are checked for range (sizes >= 1, heads divide, no absurd counts).
+ * `rope_scaling.type` or `.rope_type`. Where a file has both `rope_scaling` and `rope_parameters` they must say the same;
+ * `hidden_activation` wins over `hidden_act`. Values are checked for range (sizes >= 1, heads divide, no absurd counts).
  * What only some families have (multipliers, caps, kinds of layers) is asked of the document by key: the
  * gs_model_config_ functions below. */
 #ifndef GS_LOADERS_CONFIG_H
@@ -17,7 +18,7 @@ typedef enum gs_rope_scaling_kind {
 
 typedef struct gs_rope_scaling {
     gs_rope_scaling_kind kind;
-    char name[32]; /* as written, for messages */
+    char name[32]; /* for messages: as written, but "longrope" for one with tables of factors */
     double factor, low_freq_factor, high_freq_factor; /* factor 1 where it has none */
     int64_t original_max_positions; /* LLAMA3, DYNAMIC, YARN */
     /* YARN: the bounds of its ramp, and what cosine and sine are multiplied by: `attention_factor`, else

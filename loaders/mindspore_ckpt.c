@@ -5,18 +5,28 @@
 
 #include <base/map.h>
 #include <base/mem.h>
+#include <base/scratch_file.h>
 #include <base/utf8.h>
 
 #include <string.h>
 
 enum { MAX_TENSORS = 1 << 20, MAX_NAME = 1 << 16, SHOWN = 200 };
 
+/* The entries that hold one tensor: their place in the file, that of the whole in the scratch file. */
+typedef struct joint {
+    size_t tensor, begin, end;
+    uint64_t at;
+} joint;
+
 struct gs_mindspore_ckpt {
     gs_filemap file; /* of borrowed memory: path NULL */
     bool mapped;
     gs_tensor *tensors; /* names owned */
-    uint8_t **joined;   /* [cap] bytes of a tensor that came in pieces, or NULL */
     size_t count, cap;
+    joint *joints; /* of tensors that came in pieces, ascending */
+    size_t joint_count, joint_cap;
+    gs_scratch_file scratch; /* what they are put together in */
+    uint64_t scratch_size;
     gs_map index;
 };
 
@@ -31,12 +41,10 @@ typedef struct entry {
 
 void gs_mindspore_ckpt_close(gs_mindspore_ckpt *c) {
     if (!c) return;
-    for (size_t i = 0; i < c->count; i++) {
-        gs_free((char *)c->tensors[i].name);
-        gs_free(c->joined[i]);
-    }
+    for (size_t i = 0; i < c->count; i++) gs_free((char *)c->tensors[i].name);
     gs_free(c->tensors);
-    gs_free(c->joined);
+    gs_free(c->joints);
+    gs_scratch_file_close(&c->scratch);
     gs_map_clear(&c->index);
     if (c->mapped) gs_filemap_close(&c->file);
     gs_free(c);
@@ -119,11 +127,7 @@ static gs_status read_tensor(entry *e, const uint8_t *bytes, size_t len, gs_erro
 static gs_status read_name(entry *e, const gs_wire_field *f, gs_error *err) {
     GS_TRY(once(&e->has_name, "the name", err));
     if (f->len < 1 || f->len > MAX_NAME) return GS_FAIL(err, GS_E_FORMAT, "a name of %zu bytes", f->len);
-    for (size_t i = 0; i < f->len;) {
-        size_t n = gs_utf8_sequence((const char *)f->bytes + i, f->len - i);
-        if (n == 0 || f->bytes[i] < 0x20 || f->bytes[i] == 0x7f) return GS_FAIL(err, GS_E_FORMAT, "its name is not text");
-        i += n;
-    }
+    if (!gs_utf8_is_plain((const char *)f->bytes, f->len)) return GS_FAIL(err, GS_E_FORMAT, "its name is not text");
     e->name = (const char *)f->bytes;
     e->name_len = f->len;
     return GS_OK;
@@ -162,9 +166,6 @@ static gs_status add_tensor(gs_mindspore_ckpt *c, const entry *e, gs_error *err)
         gs_tensor *tensors = gs_realloc(c->tensors, cap, sizeof *tensors);
         if (!tensors) return gs_error_nomem(err, cap * sizeof *tensors);
         c->tensors = tensors;
-        uint8_t **joined = gs_realloc(c->joined, cap, sizeof *joined);
-        if (!joined) return gs_error_nomem(err, cap * sizeof *joined);
-        c->joined = joined;
         c->cap = cap;
     }
     char *name = gs_strndup(e->name, e->name_len);
@@ -172,7 +173,6 @@ static gs_status add_tensor(gs_mindspore_ckpt *c, const entry *e, gs_error *err)
     size_t i = c->count++;
     c->tensors[i] = e->tensor;
     c->tensors[i].name = name;
-    c->joined[i] = NULL;
     GS_TRY(gs_map_put(&c->index, name, e->name_len, (int64_t)i, &existed, err));
     return existed ? GS_FAIL(err, GS_E_FORMAT, "it comes twice, apart") : GS_OK;
 }
@@ -190,32 +190,46 @@ typedef struct pieces {
     uint64_t have;
 } pieces;
 
-/* Appends the data of one piece; what is read here was checked before. */
-static gs_status copy_piece(const gs_wire_field *field, uint8_t *to, uint64_t *at, gs_error *err) {
-    entry e;
-    GS_TRY(read_entry(&e, field, err));
-    if (e.tensor.bytes) memcpy(to + *at, e.tensor.data, e.tensor.bytes);
-    *at += e.tensor.bytes;
+/* The last tensor's pieces are complete; they lie in the file from p->first to `end`. */
+static gs_status add_joint(gs_mindspore_ckpt *c, const pieces *p, size_t end, gs_error *err) {
+    enum { ALIGN = 64 };
+    if (c->joint_count == c->joint_cap) {
+        size_t cap = c->joint_cap ? 2 * c->joint_cap : 16;
+        joint *joints = gs_realloc(c->joints, cap, sizeof *joints);
+        if (!joints) return gs_error_nomem(err, cap * sizeof *joints);
+        c->joints = joints;
+        c->joint_cap = cap;
+    }
+    c->joints[c->joint_count++] = (joint){c->count - 1, p->first, end, c->scratch_size};
+    /* no more than 64 bytes an entry beyond what the file has: no overflow */
+    c->scratch_size += (p->need + ALIGN - 1) / ALIGN * ALIGN;
     return GS_OK;
 }
 
-static gs_status join_pieces(gs_mindspore_ckpt *c, const pieces *p, size_t end, gs_error *err) {
-    gs_wire w = {c->file.data, end, p->first};
+/* Copies the pieces of one tensor; what is read here was checked before. */
+static gs_status join(gs_mindspore_ckpt *c, const joint *j, gs_error *err) {
+    gs_wire w = {c->file.data, j->end, j->begin};
     gs_wire_field f;
-    uint64_t at = 0;
+    uint64_t at = j->at;
     bool more;
-    gs_tensor *t = &c->tensors[c->count - 1];
-    uint8_t *whole = gs_alloc((size_t)p->need); /* no more than the pieces have in the file */
-    if (!whole) return gs_error_nomem(err, (size_t)p->need);
-    c->joined[c->count - 1] = whole;
     for (;;) {
+        entry e;
         GS_TRY(gs_wire_next(&w, &f, &more, err));
         if (!more) break;
-        GS_TRY(copy_piece(&f, whole, &at, err));
+        GS_TRY(read_entry(&e, &f, err));
+        if (e.tensor.bytes) GS_TRY(gs_scratch_file_write(&c->scratch, at, e.tensor.data, e.tensor.bytes, err));
+        at += e.tensor.bytes;
+        if (c->mapped) gs_filemap_drop(&c->file, (size_t)(f.bytes - c->file.data), f.len);
     }
-    t->data = whole;
-    t->bytes = p->need;
-    if (c->mapped) gs_filemap_drop(&c->file, p->first, end - p->first);
+    c->tensors[j->tensor].data = c->scratch.map.data + j->at;
+    c->tensors[j->tensor].bytes = at - j->at;
+    return GS_OK;
+}
+
+static gs_status join_all(gs_mindspore_ckpt *c, gs_error *err) {
+    if (c->scratch_size == 0) return GS_OK;
+    GS_TRY(gs_scratch_file_open(&c->scratch, c->scratch_size, err));
+    for (size_t i = 0; i < c->joint_count; i++) GS_TRY(join(c, &c->joints[i], err));
     return GS_OK;
 }
 
@@ -231,7 +245,7 @@ static gs_status take_entry(gs_mindspore_ckpt *c, const entry *e, pieces *p, siz
         return GS_FAIL(err, GS_E_FORMAT, "tensor '%.200s' before it has %llu of %llu bytes", last->name,
                        (unsigned long long)p->have, (unsigned long long)p->need);
     p->have += e->tensor.bytes;
-    return p->have == p->need ? join_pieces(c, p, end, err) : GS_OK;
+    return p->have == p->need ? add_joint(c, p, end, err) : GS_OK;
 }
 
 static gs_status read_one(gs_mindspore_ckpt *c, const gs_wire_field *f, pieces *p, size_t start, size_t end,
@@ -264,7 +278,7 @@ static gs_status read_all(gs_mindspore_ckpt *c, gs_error *err) {
     if (p.have != p.need)
         return GS_FAIL(err, GS_E_FORMAT, "tensor '%.200s' has %llu of %llu bytes", c->tensors[c->count - 1].name,
                        (unsigned long long)p.have, (unsigned long long)p.need);
-    return c->count ? GS_OK : GS_FAIL(err, GS_E_FORMAT, "no tensors in %zu bytes", c->file.size);
+    return c->count ? join_all(c, err) : GS_FAIL(err, GS_E_FORMAT, "no tensors in %zu bytes", c->file.size);
 }
 
 /* Takes over the map (mapped) on success only. */
@@ -311,8 +325,9 @@ const gs_tensor *gs_mindspore_ckpt_find(const gs_mindspore_ckpt *c, const char *
     return gs_map_get(&c->index, name, strlen(name), &i) ? &c->tensors[i] : NULL;
 }
 
+uint64_t gs_mindspore_ckpt_scratch(const gs_mindspore_ckpt *c) { return c->scratch.map.size; }
+
 void gs_mindspore_ckpt_drop(const gs_mindspore_ckpt *c, const gs_tensor *t) {
-    int64_t i;
-    if (!c->mapped || !gs_map_get(&c->index, t->name, strlen(t->name), &i) || c->joined[i]) return;
-    gs_filemap_drop(&c->file, (size_t)(t->data - c->file.data), t->bytes);
+    if (gs_filemap_drop_bytes(&c->scratch.map, t->data, t->bytes)) return;
+    if (c->mapped) gs_filemap_drop_bytes(&c->file, t->data, t->bytes);
 }

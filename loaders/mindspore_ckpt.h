@@ -9,8 +9,10 @@
  * Reader: maps the file. Everything is validated: lengths inside their message, each field once (dims apart) and of its
  * wire type, names non-empty UTF-8 without control characters and unique, at most 2^20 of them and GS_MAX_DIMS dims,
  * sizes whose product does not overflow and gives exactly the bytes. MindSpore writes a tensor beyond 512 MiB as several entries of
- * the same name and dims, one behind the other, each with a piece of the bytes: such a tensor alone is copied into memory. GS_E_FORMAT for
- * anything else; GS_E_UNSUPPORTED for map tensors, Int4, strings, unknown dtype words and unknown fields (what is not known is not
+ * the same name and dims, one behind the other, each with a piece of the bytes: such tensors alone are copied, at open,
+ * into one unlinked scratch file ($TMPDIR, else /tmp), which takes that much space there and no memory beyond pages that
+ * the kernel can take back. GS_E_FORMAT for anything else;
+ * GS_E_UNSUPPORTED for map tensors, Int4, strings, unknown dtype words and unknown fields (what is not known is not
  * skipped: it might matter). Views stay valid until close. Read-only after open, any number of threads.
  *
  * Writer: tensors are planned, then put in that order. The encoding is the one that MindSpore's own writer (protobuf's) gives:
@@ -32,7 +34,9 @@ void gs_mindspore_ckpt_close(gs_mindspore_ckpt *c);
 size_t gs_mindspore_ckpt_count(const gs_mindspore_ckpt *c);
 const gs_tensor *gs_mindspore_ckpt_at(const gs_mindspore_ckpt *c, size_t i); /* in file order */
 const gs_tensor *gs_mindspore_ckpt_find(const gs_mindspore_ckpt *c, const char *name); /* or NULL */
-/* The tensor's file pages will not be needed again. */
+/* Bytes of scratch space in use. */
+uint64_t gs_mindspore_ckpt_scratch(const gs_mindspore_ckpt *c);
+/* The tensor's pages will not be needed again. */
 void gs_mindspore_ckpt_drop(const gs_mindspore_ckpt *c, const gs_tensor *t);
 
 typedef struct gs_mindspore_ckpt_writer gs_mindspore_ckpt_writer;

@@ -78,9 +78,11 @@ static gs_status parse_header(const uint8_t *text, size_t length, cJSON **out,
 static gs_status check_name(const char *name, gs_error *err) {
     for (const char *p = name; *p; p++) {
         unsigned char c = (unsigned char)*p;
-        if (c < 0x20 || c == 0x7f)
+        /* in UTF-8 the next byte is the number: U+0080..U+009F, which terminals obey too */
+        bool wide = c == 0xc2 && (unsigned char)p[1] < 0xa0;
+        if (c < 0x20 || c == 0x7f || wide)
             return GS_FAIL(err, GS_E_FORMAT, "tensor '%.200s': control character 0x%02x in the name",
-                           name, c);
+                           name, wide ? (unsigned char)p[1] : c);
     }
     return GS_OK;
 }

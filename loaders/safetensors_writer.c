@@ -101,10 +101,7 @@ void gs_safetensors_writer_format(gs_safetensors_writer *w, const char *format) 
 
 /* What our own reader would refuse must not be written. */
 static gs_status check_name(const char *name, gs_error *err) {
-    bool control = false;
-    for (const char *p = name; *p; p++)
-        control |= (unsigned char)*p < 0x20 || (unsigned char)*p == 0x7f;
-    if (strcmp(name, "__metadata__") == 0 || control || !is_utf8(name))
+    if (strcmp(name, "__metadata__") == 0 || !gs_utf8_is_plain(name, strlen(name)))
         return GS_FAIL(err, GS_E_INVALID, "'%.200s' cannot be the name of a tensor", name);
     return GS_OK;
 }

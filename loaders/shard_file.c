@@ -31,10 +31,5 @@ const gs_tensor *gs_shard_file_at(const gs_shard_file *f, size_t i) {
 
 bool gs_shard_file_drop(const gs_shard_file *f, const gs_tensor *t) {
     if (f->torch) return gs_torch_file_drop(f->torch, t);
-    const gs_filemap *map = gs_safetensors_file(f->safetensors);
-    /* as integers: comparing pointers into different maps is undefined */
-    uintptr_t begin = (uintptr_t)map->data, at = (uintptr_t)t->data;
-    if (at < begin || at - begin >= map->size) return false;
-    gs_filemap_drop(map, at - begin, t->bytes);
-    return true;
+    return gs_filemap_drop_bytes(gs_safetensors_file(f->safetensors), t->data, t->bytes);
 }

@@ -4,6 +4,7 @@
 #include <base/map.h>
 #include <base/mem.h>
 #include <base/strbuf.h>
+#include <base/utf8.h>
 
 #include <assert.h>
 #include <stdlib.h>
@@ -99,9 +100,7 @@ gs_status gs_shards_open_file(const char *path, gs_shards **out, gs_error *err) 
 /* A name in an index must stay inside the index's directory. */
 static bool is_plain_file_name(const char *name) {
     if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return false;
-    for (const char *p = name; *p; p++)
-        if (*p == '/' || *p == '\\' || (unsigned char)*p < 0x20) return false;
-    return true;
+    return !strpbrk(name, "/\\") && gs_utf8_is_plain(name, strlen(name));
 }
 
 static int by_text(const void *a, const void *b) {

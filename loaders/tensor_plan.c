@@ -5,18 +5,6 @@
 
 #include <string.h>
 
-static bool is_name(const char *s) {
-    size_t n = strlen(s);
-    if (n == 0) return false;
-    while (n > 0) {
-        size_t step = gs_utf8_sequence(s, n);
-        if (!step || (unsigned char)*s < 0x20 || (unsigned char)*s == 0x7f) return false;
-        s += step;
-        n -= step;
-    }
-    return true;
-}
-
 static gs_status measure(gs_planned *t, gs_error *err) {
     int64_t count = 1;
     for (int i = 0; i < t->ndim; i++)
@@ -50,7 +38,8 @@ static gs_status append(gs_tensor_plan *p, const gs_planned *t, gs_error *err) {
 
 gs_status gs_tensor_plan_add(gs_tensor_plan *p, const char *name, gs_dtype dtype, int ndim, const int64_t *shape,
                              gs_error *err) {
-    if (!is_name(name)) return GS_FAIL(err, GS_E_INVALID, "'%.200s' cannot be the name of a tensor", name);
+    if (!name[0] || !gs_utf8_is_plain(name, strlen(name)))
+        return GS_FAIL(err, GS_E_INVALID, "'%.200s' cannot be the name of a tensor", name);
     if (ndim < 0 || ndim > GS_MAX_DIMS)
         return GS_FAIL(err, GS_E_INVALID, "tensor '%.200s': %d dimensions, at most %d", name, ndim, GS_MAX_DIMS);
     gs_planned t = {.dtype = dtype, .ndim = ndim};

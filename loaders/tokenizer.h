@@ -48,7 +48,8 @@ bool gs_tokenizer_adds_eos(const gs_tokenizer *t); /* an EOS last, likewise; fal
  * Hugging Face's tokenizers and llama.cpp. SentencePiece begins anew behind each, with its
  * dummy space. Long texts of SentencePiece models are cut at spaces where that is exact and
  * worked on by the team of cx; the result does not depend on it. Byte-pair models run on the
- * calling thread. cx may be NULL. Texts from 512 MiB on are GS_E_INVALID. */
+ * calling thread. cx may be NULL. Texts from 512 MiB on are GS_E_INVALID; those that a normalizer would make more than 16
+ * times as long, or with more than 1000 marks on one character, GS_E_UNSUPPORTED. */
 gs_status gs_tokenizer_encode(const gs_tokenizer *t, gs_context *cx, const char *text, size_t len,
                               gs_bos_mode bos, bool parse_special, int32_t **ids, size_t *count,
                               gs_error *err) GS_NODISCARD;

@@ -112,21 +112,29 @@ static size_t count_tensors(const gs_pickled *dict) {
 }
 
 /* Where training scripts keep it. */
-static const char *nested_name(const gs_pickled *key) {
-    static const char *const names[] = {"state_dict", "model_state_dict", "model", "module"};
-    for (size_t i = 0; i < GS_COUNTOF(names); i++)
-        if (gs_pickled_is(key, names[i])) return names[i];
-    return NULL;
+static const char *const nests[] = {"state_dict", "model_state_dict", "model", "module"};
+
+static size_t find_nest(const gs_pickled *key) {
+    size_t i = 0;
+    while (i < GS_COUNTOF(nests) && !gs_pickled_is(key, nests[i])) i++;
+    return i;
 }
 
 static gs_status find_nested(opening *o, const gs_pickled *root, gs_error *err) {
+    bool seen[GS_COUNTOF(nests)] = {false};
     for (size_t i = 0; i < root->count; i += 2) {
-        const char *name = nested_name(root->items[i]);
-        if (!name || root->items[i + 1]->kind != GS_PICKLED_DICT || count_tensors(root->items[i + 1]) == 0) continue;
+        const gs_pickled *value = root->items[i + 1];
+        size_t k = find_nest(root->items[i]);
+        if (k == GS_COUNTOF(nests)) continue;
+        /* a short pickle can name one long dict many times; each name is looked into once */
+        if (seen[k]) return GS_FAIL(err, GS_E_FORMAT, "the key '%s' is there twice", nests[k]);
+        seen[k] = true;
+        if (value->kind != GS_PICKLED_DICT || count_tensors(value) == 0) continue;
         if (o->f->nested)
-            return GS_FAIL(err, GS_E_UNSUPPORTED, "both '%s' and '%s' hold tensors: which is meant?", o->f->nested, name);
-        o->f->nested = name;
-        o->state = root->items[i + 1];
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "both '%s' and '%s' hold tensors: which is meant?", o->f->nested,
+                           nests[k]);
+        o->f->nested = nests[k];
+        o->state = value;
     }
     if (o->state) return GS_OK;
     GS_FAIL(err, GS_E_UNSUPPORTED, "the dict holds no tensors");
@@ -145,16 +153,11 @@ static gs_status find_state(opening *o, gs_error *err) {
 
 static gs_status check_entry(const gs_pickled *key, const gs_pickled *value, gs_error *err) {
     char name[100];
-    bool good = key->kind == GS_PICKLED_TEXT && key->count > 0;
     if (key->kind != GS_PICKLED_TEXT)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "a key of the state dict is %s", gs_pickled_kind_name(key->kind));
-    for (size_t i = 0; good && i < key->count;) {
-        size_t n = gs_utf8_sequence(key->text + i, key->count - i);
-        good = n > 0 && (unsigned char)key->text[i] >= 0x20 && key->text[i] != 0x7f;
-        i += n;
-    }
     gs_pickle_printable(key->text, key->count, name, sizeof name);
-    if (!good) return GS_FAIL(err, GS_E_FORMAT, "the tensor name '%s' is empty, not UTF-8 or has control characters", name);
+    if (key->count == 0 || !gs_utf8_is_plain(key->text, key->count))
+        return GS_FAIL(err, GS_E_FORMAT, "the tensor name '%s' is empty, not UTF-8 or has control characters", name);
     if (value->kind == GS_PICKLED_TENSOR) return GS_OK;
     return GS_FAIL(err, GS_E_UNSUPPORTED, "'%s' is no tensor but %s", name, gs_pickled_kind_name(value->kind));
 }
@@ -293,14 +296,6 @@ const char *gs_torch_file_nested(const gs_torch_file *f) { return f->nested; }
 
 uint64_t gs_torch_file_scratch(const gs_torch_file *f) { return f->scratch.map.size; }
 
-static bool drop_from(const gs_filemap *map, const gs_tensor *t) {
-    /* as integers: comparing pointers into different maps is undefined */
-    uintptr_t begin = (uintptr_t)map->data, at = (uintptr_t)t->data;
-    if (!map->data || at < begin || at - begin >= map->size) return false;
-    gs_filemap_drop(map, at - begin, t->bytes);
-    return true;
-}
-
 bool gs_torch_file_drop(const gs_torch_file *f, const gs_tensor *t) {
-    return drop_from(&f->file, t) || drop_from(&f->scratch.map, t);
+    return gs_filemap_drop_bytes(&f->file, t->data, t->bytes) || gs_filemap_drop_bytes(&f->scratch.map, t->data, t->bytes);
 }

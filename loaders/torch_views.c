@@ -202,9 +202,12 @@ static gs_status gather_matrix(placing *p, tile whole, size_t element, uint64_t 
 /* The next index of the dimensions before the last two, as the offset of its matrix; false after the last. */
 static bool next_matrix(const gs_pickled_tensor *t, int64_t *index, int64_t *offset) {
     for (int i = t->ndim - 2; i-- > 0;) {
-        *offset += t->stride[i];
-        if (++index[i] < t->shape[i]) return true;
-        *offset -= t->stride[i] * t->shape[i];
+        if (index[i] + 1 < t->shape[i]) { /* else its stride may be anything */
+            *offset += t->stride[i];
+            index[i]++;
+            return true;
+        }
+        *offset -= t->stride[i] * index[i];
         index[i] = 0;
     }
     return false;

@@ -146,13 +146,8 @@ static bool take_wide(uint64_t *field, const uint8_t **wide, size_t *left) {
 }
 
 static gs_status check_name(const char *name, size_t length, gs_error *err) {
-    bool good = length > 0;
-    for (size_t i = 0; good && i < length;) {
-        size_t n = gs_utf8_sequence(name + i, length - i);
-        good = n > 0 && (unsigned char)name[i] >= 0x20 && name[i] != 0x7f;
-        i += n;
-    }
-    return good ? GS_OK : GS_FAIL(err, GS_E_FORMAT, "its name is empty, not UTF-8 or has control characters");
+    if (length && gs_utf8_is_plain(name, length)) return GS_OK;
+    return GS_FAIL(err, GS_E_FORMAT, "its name is empty, not UTF-8 or has control characters");
 }
 
 /* One entry of `left` bytes at p; *taken: its own. */

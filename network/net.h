@@ -4,7 +4,7 @@
  *
  *     gs_net *net;                                gs_net_create("block", &net, err)
  *     gs_edge *x = gs_net_input(net, "x", ...)    one input edge
- *     gs_net_add(net, GS_OP_LINEAR, "q", 1, &x, &node, err); gs_net_param(...)
+ *     gs_net_add(net, GS_OP_LINEAR, "q", 1, &x, NULL, &node, err); gs_net_param_view(...)
  *     gs_net_output(net, edge)
  *
  * Structure. A node has an op, a dotted name unique in the net, input edges in the op's

@@ -25,7 +25,8 @@ float gs_alibi_slope(int64_t heads, int64_t h);
  * only to itself. q is scaled before the product. Softmax in f32. type GS_GEMM_BF16 rounds the
  * scaled q, k, v and the probabilities to bf16 before the products; their sum is of the unrounded
  * ones. Result independent of the team's size. Scratch is bounded by
- * a constant per worker, plus one bf16 copy of k and v in bf16. */
+ * a constant per worker, plus one bf16 copy of k and v in bf16, plus one f32 a position of the longest sequence
+ * with alibi. */
 gs_status gs_attention_run(gs_team *team, gs_gemm_type type, const gs_attention_shape *shape,
                            int64_t sequences, const int64_t *starts, const float *q, const float *k,
                            const float *v, float *out, gs_error *err) GS_NODISCARD;

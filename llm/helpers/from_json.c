@@ -183,12 +183,18 @@ static gs_status check_alternative(const gs_network_helper *h, gs_error *err) {
                    qkv ? "gate_up" : "qkv");
 }
 
-static gs_status check(const gs_network_helper *h, gs_error *err) {
+static gs_status check_own(const gs_helper_names *n, gs_error *err) {
+    GS_TRY(check_names(n, err));
+    if (!n->embed_tensor || strcmp(n->embed_tensor, "weight") == 0) return GS_OK;
+    return GS_FAIL(err, GS_E_FORMAT, "\"embed_tensor\" is '%s': only an \"alternative\" may have one", n->embed_tensor);
+}
+
+static gs_status check(const gs_network_helper *h, bool has_alternative, gs_error *err) {
     gs_status status = GS_OK;
     GS_TRY(need(h->family, "\"family\"", err));
     GS_TRY(need(h->model_types[0], "\"model_types\"", err));
-    if ((status = check_names(&h->name, err)) != GS_OK) gs_error_at(err, "\"name\"");
-    else if (h->alternative.embed && (status = check_alternative(h, err)) != GS_OK) gs_error_at(err, "\"alternative\"");
+    if ((status = check_own(&h->name, err)) != GS_OK) gs_error_at(err, "\"name\"");
+    else if (has_alternative && (status = check_alternative(h, err)) != GS_OK) gs_error_at(err, "\"alternative\"");
     return status;
 }
 
@@ -198,7 +204,7 @@ gs_status gs_network_helper_parse(const char *text, size_t len, gs_network_helpe
     if (!l) return gs_error_nomem(err, sizeof *l);
     gs_status status = gs_json_parse(text, len, &l->json, err);
     if (status == GS_OK) status = take_all(l->json, members, GS_COUNTOF(members), &l->row, err);
-    if (status == GS_OK) status = check(&l->row, err);
+    if (status == GS_OK) status = check(&l->row, cJSON_IsObject(gs_json_get(l->json, "alternative")), err);
     if (status == GS_OK) *out = &l->row;
     else gs_network_helper_free(&l->row);
     return status;

@@ -1,5 +1,14 @@
 /* Gemma-2: norms on both sides of attention and mlp, soft caps, a scaled embedding, a window in every other layer. */
-#include <llm/helpers/network_helper.h>
+#include <llm/settings.h>
+
+/* What transformers takes where config.json is silent; null says that there is none. */
+static gs_status settle(const gs_model_config *c, struct gs_decoder_settings *s, gs_error *err) {
+    (void)err;
+    if (!gs_json_get(c->json, "attn_logit_softcapping")) s->attention_softcap = 50;
+    if (!gs_json_get(c->json, "final_logit_softcapping")) s->logits_softcap = 30;
+    if (!gs_json_get(c->json, "hidden_activation") && !gs_json_get(c->json, "hidden_act")) s->activation = GS_OP_GEGLU;
+    return GS_OK;
+}
 
 const gs_network_helper gs_helper_gemma2 = {
     .family = "gemma2",
@@ -33,4 +42,5 @@ const gs_network_helper gs_helper_gemma2 = {
     .logits_softcap = "final_logit_softcapping",
     .window = true,
     .window_every = 2,
+    .settle = settle,
 };

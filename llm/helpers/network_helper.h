@@ -36,7 +36,7 @@
 
 typedef struct gs_helper_names {
     const char *embed, *final_norm, *head;
-    const char *embed_tensor; /* the embedding's last word; NULL: "weight" */
+    const char *embed_tensor; /* of alternative names: the embedding's last word; NULL: "weight" */
     const char *block;        /* "model.layers.%d" */
     /* below the block; NULL: there is none */
     const char *attention_input_norm, *attention_output_norm, *mlp_input_norm, *mlp_output_norm;
@@ -86,7 +86,7 @@ typedef struct gs_network_helper {
     bool window;
     const char *window_when; /* key of config.json that must be true, else no layer has one */
     const char *window_from; /* key: in layers from that one on */
-    int64_t window_every;    /* in all but each so-maniest layer; 0: in all */
+    int64_t window_every;    /* in all but each so-maniest layer; 0: in all. sliding_window_pattern must agree */
 
     /* Experts: config.json counts them (num_experts and its other spellings, num_experts_per_tok). */
     const char *expert_width;       /* key of their intermediate size; NULL: intermediate_size */

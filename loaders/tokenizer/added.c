@@ -68,6 +68,12 @@ void gs_added_clear(gs_added *a) {
     memset(a, 0, sizeof *a);
 }
 
+int32_t gs_added_find(const gs_added *a, const char *content, size_t len) {
+    int32_t node = len ? a->first[(unsigned char)content[0]] : 0;
+    for (size_t i = 1; i < len && node > 0; i++) node = child_of(a, node, (unsigned char)content[i]);
+    return node > 0 && a->node[node].token >= 0 ? a->token[a->node[node].token].id : -1;
+}
+
 /* Longest token that begins at text[i]; its end, or 0. */
 static size_t longest_at(const gs_added *a, const char *text, size_t len, size_t i,
                          int32_t *token) {

@@ -42,6 +42,8 @@ typedef struct gs_added_match {
     int32_t id;
 } gs_added_match;
 
+/* The id of the token whose content this is, or -1. Linear in len. */
+int32_t gs_added_find(const gs_added *a, const char *content, size_t len);
 /* The next token at or after *at, where the previous match ended; false when there is
  * none. *at moves on with it. text: valid UTF-8. */
 bool gs_added_next(const gs_added *a, const char *text, size_t len, size_t *at,

@@ -71,13 +71,16 @@ gs_status gs_json_nul_hide(const char *text, size_t len, gs_strbuf *out, gs_json
 }
 
 size_t gs_json_nul_show(gs_json_nul *n, char *s, size_t len) {
-    char *hit;
+    const char *from = s, *end = s + len, *hit;
+    char *to = s;
     if (!n->count) return len;
-    for (size_t at = 0; (hit = memmem(s + at, len - at, n->mark, 3)); at = (size_t)(hit - s) + 1) {
-        *hit = 0;
-        memmove(hit + 1, hit + 3, len - (size_t)(hit - s) - 3);
-        len -= 2;
+    for (; (hit = memmem(from, (size_t)(end - from), n->mark, sizeof n->mark)); from = hit + sizeof n->mark) {
+        size_t kept = (size_t)(hit - from);
+        memmove(to, from, kept);
+        to += kept;
+        *to++ = 0;
         n->taken++;
     }
-    return len;
+    memmove(to, from, (size_t)(end - from));
+    return (size_t)(to - s) + (size_t)(end - from);
 }

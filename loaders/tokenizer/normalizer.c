@@ -8,6 +8,13 @@
 #include <loaders/tokenizer/unicode.h>
 #include <loaders/tokenizer/utf8.h>
 
+enum {
+    MOST_OF_ONE = 64,   /* code points that one becomes: 18 in Unicode (U+FDFA) */
+    MOST_MARKS = 1000,  /* on one character */
+    MOST_GROWTH = 16,   /* bytes made of one: 11 in NFKC (U+FDFA) */
+    FREE_GROWTH = 512   /* and on top, for what is put in front */
+};
+
 /* True when no byte reaches `lead`. */
 static bool all_below(const char *text, size_t len, unsigned char lead) {
     unsigned char most = 0;
@@ -16,12 +23,31 @@ static bool all_below(const char *text, size_t len, unsigned char lead) {
     return most < lead;
 }
 
+/* Code points of the decomposed text. Marks on one character are sorted by insertion: long runs of them are refused. */
+static gs_status count_points(utf8proc_option_t form, const char *text, size_t len, utf8proc_ssize_t *count,
+                              gs_error *err) {
+    utf8proc_int32_t points[MOST_OF_ONE];
+    int run = 0, boundary = 0;
+    *count = 0;
+    for (size_t i = 0, n; i < len; i += n) {
+        utf8proc_int32_t cp = (utf8proc_int32_t)gs_utf8_get(text + i, &n);
+        utf8proc_ssize_t m = utf8proc_decompose_char(cp, points, MOST_OF_ONE, form, &boundary);
+        if (m < 0 || m > MOST_OF_ONE)
+            return GS_FAIL(err, GS_E_FORMAT, "normal form: %s", m < 0 ? utf8proc_errmsg(m) : "too many parts");
+        for (utf8proc_ssize_t k = 0; k < m; k++) run = utf8proc_get_property(points[k])->combining_class ? run + 1 : 0;
+        if (run > MOST_MARKS)
+            return GS_FAIL(err, GS_E_UNSUPPORTED, "normal form: more than %d marks on one character", MOST_MARKS);
+        *count += m;
+    }
+    return GS_OK;
+}
+
 static gs_status normal_form(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out, gs_error *err) {
     if (len == 0) return GS_OK;
     utf8proc_option_t form = (utf8proc_option_t)st->form;
     const utf8proc_uint8_t *in = (const utf8proc_uint8_t *)text;
-    utf8proc_ssize_t n = utf8proc_decompose(in, (utf8proc_ssize_t)len, NULL, 0, form);
-    if (n < 0) return GS_FAIL(err, GS_E_FORMAT, "normal form: %s", utf8proc_errmsg(n));
+    utf8proc_ssize_t n;
+    GS_TRY(count_points(form, text, len, &n, err));
     size_t bytes;
     if (!gs_mul_size((size_t)n + 1, sizeof(utf8proc_int32_t), &bytes))
         return gs_error_nomem(err, SIZE_MAX);
@@ -53,8 +79,9 @@ static size_t next_inert(const char *text, size_t len, size_t i) {
 /* Unicode normal forms. Below U+0300 (first byte CC) every character is its own NFC (UAX
  * #15, quick check), below U+0080 its own NFD, NFKC and NFKD. Nothing reaches over an inert
  * character, so what lies between them is worked on by itself. */
-static gs_status run_form(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out,
+static gs_status run_form(const gs_norm_step *st, const char *text, size_t len, size_t limit, gs_strbuf *out,
                           gs_error *err) {
+    (void)limit;
     bool nfc = (st->form & UTF8PROC_COMPOSE) && !(st->form & UTF8PROC_COMPAT);
     if (all_below(text, len, nfc ? 0xcc : 0x80)) {
         gs_strbuf_append(out, text, len);
@@ -70,19 +97,26 @@ static gs_status run_form(const gs_norm_step *st, const char *text, size_t len, 
     return GS_OK;
 }
 
-static gs_status run_prepend(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out,
+/* Before a piece is added, so that the pieces alone bound what is made. */
+static gs_status check_growth(const gs_strbuf *out, size_t limit, gs_error *err) {
+    if (out->len <= limit) return GS_OK;
+    return GS_FAIL(err, GS_E_UNSUPPORTED, "the normalizer makes more than %zu bytes of a text", limit);
+}
+
+static gs_status run_prepend(const gs_norm_step *st, const char *text, size_t len, size_t limit, gs_strbuf *out,
                              gs_error *err) {
+    (void)limit;
     (void)err;
     if (len) gs_strbuf_puts(out, st->literal);
     gs_strbuf_append(out, text, len);
     return GS_OK;
 }
 
-static gs_status run_replace_literal(const gs_norm_step *st, const char *text, size_t len,
-                                     gs_strbuf *out, gs_error *err) {
-    (void)err;
+static gs_status run_replace_literal(const gs_norm_step *st, const char *text, size_t len, size_t limit, gs_strbuf *out,
+                                     gs_error *err) {
     size_t n = strlen(st->literal), with = strlen(st->content);
     for (const char *end = text + len, *hit; text < end; text = hit + n) {
+        GS_TRY(check_growth(out, limit, err));
         hit = memmem(text, (size_t)(end - text), st->literal, n);
         if (!hit) {
             gs_strbuf_append(out, text, (size_t)(end - text));
@@ -94,12 +128,13 @@ static gs_status run_replace_literal(const gs_norm_step *st, const char *text, s
     return GS_OK;
 }
 
-static gs_status replace_matches(gs_tokregex_run *run, const gs_norm_step *st, const char *text,
-                                 size_t len, gs_strbuf *out, gs_error *err) {
+static gs_status replace_matches(gs_tokregex_run *run, const gs_norm_step *st, const char *text, size_t len, size_t limit,
+                                 gs_strbuf *out, gs_error *err) {
     size_t done = 0;
     for (;;) {
         size_t begin, end;
         bool found;
+        GS_TRY(check_growth(out, limit, err));
         GS_TRY(gs_tokregex_next(run, text, len, done, &begin, &end, &found, err));
         if (!found) break;
         if (begin == end)
@@ -112,17 +147,18 @@ static gs_status replace_matches(gs_tokregex_run *run, const gs_norm_step *st, c
     return GS_OK;
 }
 
-static gs_status run_replace_regex(const gs_norm_step *st, const char *text, size_t len,
-                                   gs_strbuf *out, gs_error *err) {
+static gs_status run_replace_regex(const gs_norm_step *st, const char *text, size_t len, size_t limit, gs_strbuf *out,
+                                   gs_error *err) {
     gs_tokregex_run *run;
     GS_TRY(gs_tokregex_run_create(st->re, &run, err));
-    gs_status status = replace_matches(run, st, text, len, out, err);
+    gs_status status = replace_matches(run, st, text, len, limit, out, err);
     gs_tokregex_run_destroy(run);
     return status;
 }
 
-static gs_status run_lowercase(const gs_norm_step *st, const char *text, size_t len,
-                               gs_strbuf *out, gs_error *err) {
+static gs_status run_lowercase(const gs_norm_step *st, const char *text, size_t len, size_t limit, gs_strbuf *out,
+                               gs_error *err) {
+    (void)limit;
     (void)st;
     (void)err;
     for (size_t i = 0, n; i < len; i += n) {
@@ -132,8 +168,9 @@ static gs_status run_lowercase(const gs_norm_step *st, const char *text, size_t 
     return GS_OK;
 }
 
-static gs_status run_strip(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out,
+static gs_status run_strip(const gs_norm_step *st, const char *text, size_t len, size_t limit, gs_strbuf *out,
                            gs_error *err) {
+    (void)limit;
     (void)err;
     size_t begin = 0, end = len, n;
     while (st->left && begin < end && gs_char_is_space(gs_utf8_get(text + begin, &n))) begin += n;
@@ -146,16 +183,21 @@ static gs_status run_strip(const gs_norm_step *st, const char *text, size_t len,
     return GS_OK;
 }
 
+/* Of all steps together: a chain of steps that each double the text is as bad as one. */
+static size_t most_bytes(size_t len) {
+    const size_t most = INT32_MAX / 2;
+    return len < (most - FREE_GROWTH) / MOST_GROWTH ? MOST_GROWTH * len + FREE_GROWTH : most;
+}
+
 gs_status gs_normalizer_run(const gs_normalizer *n, const char **text, size_t *len,
                             gs_strbuf buffers[2], gs_error *err) {
+    size_t limit = most_bytes(*len);
     for (int i = 0; i < n->count; i++) {
         gs_strbuf *out = &buffers[i & 1];
         gs_strbuf_reset(out);
-        GS_TRY(n->step[i].run(&n->step[i], *text, *len, out, err));
+        GS_TRY(n->step[i].run(&n->step[i], *text, *len, limit, out, err));
         if (out->failed) return gs_error_nomem(err, *len);
-        if (out->len > INT32_MAX / 2)
-            return GS_FAIL(err, GS_E_UNSUPPORTED, "the normalizer makes %zu bytes of %zu", out->len,
-                           *len);
+        GS_TRY(check_growth(out, limit, err));
         *text = gs_strbuf_text(out);
         *len = out->len;
     }

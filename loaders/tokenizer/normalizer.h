@@ -12,7 +12,8 @@
 enum { GS_NORM_MAX_STEPS = 32 };
 
 typedef struct gs_norm_step gs_norm_step;
-typedef gs_status gs_norm_fn(const gs_norm_step *st, const char *text, size_t len, gs_strbuf *out,
+/* Appends the changed text to out. limit: bytes in out beyond which it may stop with GS_E_UNSUPPORTED. */
+typedef gs_status gs_norm_fn(const gs_norm_step *st, const char *text, size_t len, size_t limit, gs_strbuf *out,
                              gs_error *err);
 struct gs_norm_step {
     gs_norm_fn *run;
@@ -34,7 +35,9 @@ gs_status gs_normalizer_parse(gs_normalizer *n, const cJSON *json, gs_error *err
 void gs_normalizer_clear(gs_normalizer *n);
 
 /* *text, *len: valid UTF-8 in; out: the same bytes when nothing changes them, else bytes
- * inside one of the two buffers of the caller, which it reuses and clears. */
+ * inside one of the two buffers of the caller, which it reuses and clears. GS_E_UNSUPPORTED for text that a chain makes
+ * more than 16 times as long (and 512 bytes), or a normal form of more than 1000 marks on one character: a small
+ * tokenizer.json could otherwise ask for any memory or time. */
 gs_status gs_normalizer_run(const gs_normalizer *n, const char **text, size_t *len,
                             gs_strbuf buffers[2], gs_error *err) GS_NODISCARD;
 

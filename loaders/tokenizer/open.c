@@ -15,15 +15,9 @@ static bool has_extension(const char *s, const char *end) {
     return n >= m && strcasecmp(s + n - m, end) == 0;
 }
 
-static int32_t find_added(const gs_added *a, const char *text, size_t len) {
-    gs_added_match m;
-    size_t at = 0;
-    return gs_added_next(a, text, len, &at, true, &m) && m.begin == 0 && m.end == len ? m.id : -1;
-}
-
 int32_t gs_tok_find(const gs_tokenizer *t, const char *text, size_t len) {
-    int32_t id = find_added(&t->added, text, len);
-    if (id < 0) id = find_added(&t->added_normalized, text, len);
+    int32_t id = gs_added_find(&t->added, text, len);
+    if (id < 0) id = gs_added_find(&t->added_normalized, text, len);
     return id < 0 ? gs_vocab_id(&t->bpe.vocab, text, len) : id;
 }
 

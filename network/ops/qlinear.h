@@ -25,13 +25,6 @@ gs_status gs_qlinear_codes(const gs_op_env *env, const gs_node *node, const int8
 
 /* ---- constants of static activations (qlinear_static.c) ---- */
 
-/* For each row of [n, k] codes: their sum, and that of their magnitudes. */
-typedef struct gs_code_sums {
-    int64_t *sum, *most; /* [n]; gs_free(sum) frees both */
-} gs_code_sums;
-gs_status gs_qlinear_code_sums(const gs_op_env *env, int64_t n, int64_t k, const int8_t *codes, gs_code_sums *out,
-                               gs_error *err) GS_NODISCARD;
-
 /* What an int8 product of static activations is finished with: y = (acc + bias) * scale + addend. */
 typedef struct gs_static_linear {
     float *scale;   /* [out] */

@@ -10,10 +10,15 @@
 
 /* ---- sums of codes ---- */
 
+/* For each row of [n, k] codes: their sum, and that of their magnitudes. */
+typedef struct code_sums {
+    int64_t *sum, *most; /* [n]; gs_free(sum) frees both */
+} code_sums;
+
 typedef struct sums_job {
     int64_t k;
     const int8_t *codes;
-    gs_code_sums sums;
+    code_sums sums;
 } sums_job;
 
 static void sum_rows(void *ctx, int64_t begin, int64_t end, int worker) {
@@ -37,8 +42,7 @@ static void sum_rows(void *ctx, int64_t begin, int64_t end, int worker) {
     }
 }
 
-gs_status gs_qlinear_code_sums(const gs_op_env *env, int64_t n, int64_t k, const int8_t *codes, gs_code_sums *out,
-                               gs_error *err) {
+static gs_status add_codes(const gs_op_env *env, int64_t n, int64_t k, const int8_t *codes, code_sums *out, gs_error *err) {
     out->sum = gs_calloc((size_t)n, 2 * sizeof *out->sum);
     if (!out->sum) return gs_error_nomem(err, (size_t)n * 2 * sizeof *out->sum);
     out->most = out->sum + n;
@@ -48,7 +52,7 @@ gs_status gs_qlinear_code_sums(const gs_op_env *env, int64_t n, int64_t k, const
 }
 
 /* The accumulator of a row lies within bias +- 128 * sum |w|. */
-static gs_status check_headroom(int64_t n, const int32_t *bias, const gs_code_sums *sums, gs_error *err) {
+static gs_status check_headroom(int64_t n, const int32_t *bias, const code_sums *sums, gs_error *err) {
     for (int64_t r = 0; r < n; r++) {
         int64_t b = bias[r];
         if ((b < 0 ? -b : b) + 128 * sums->most[r] > INT32_MAX)
@@ -58,17 +62,17 @@ static gs_status check_headroom(int64_t n, const int32_t *bias, const gs_code_su
     return GS_OK;
 }
 
-static gs_status read_sums(const gs_op_env *env, const gs_node *node, const int8_t *codes, gs_code_sums *out,
+static gs_status read_sums(const gs_op_env *env, const gs_node *node, const int8_t *codes, code_sums *out,
                            gs_error *err) {
     const gs_param *w = node->param[GS_ROLE_WEIGHT];
-    return gs_qlinear_code_sums(env, w->shape[0], w->shape[1], codes, out, err);
+    return add_codes(env, w->shape[0], w->shape[1], codes, out, err);
 }
 
 /* ---- constants as stored ---- */
 
 static gs_status read_stored(gs_static_linear *s, const gs_op_env *env, const gs_node *node, const int8_t *codes,
                              gs_error *err) {
-    gs_code_sums sums;
+    code_sums sums;
     GS_TRY(gs_qlinear_read_deq_scale(env, node, &s->scale, err));
     GS_TRY(gs_qlinear_read_quant_bias(env, node, &s->bias, err));
     GS_TRY(read_sums(env, node, codes, &sums, err));
@@ -80,7 +84,7 @@ static gs_status read_stored(gs_static_linear *s, const gs_op_env *env, const gs
 gs_status gs_qlinear_folded_bias(const gs_op_env *env, const gs_node *node, const int8_t *codes, float **out,
                                  gs_error *err) {
     int64_t n = node->param[GS_ROLE_WEIGHT]->shape[0];
-    gs_code_sums sums = {0};
+    code_sums sums = {0};
     float *bias = NULL, offset;
     int32_t *quant_bias = NULL;
     bool any = false;
@@ -145,7 +149,7 @@ static gs_status derive(gs_static_linear *s, const gs_op_env *env, const gs_node
 static gs_status exact(gs_static_linear *s, const gs_op_env *env, const gs_node *node, const int8_t *codes,
                        const float *weight_scale, gs_error *err) {
     int64_t n = node->param[GS_ROLE_WEIGHT]->shape[0];
-    gs_code_sums sums;
+    code_sums sums;
     GS_TRY(read_sums(env, node, codes, &sums, err));
     gs_status status = GS_OK;
     for (int64_t r = 0; r < n && status == GS_OK; r++) {

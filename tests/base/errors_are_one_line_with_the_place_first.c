@@ -84,6 +84,11 @@ static void untrusted_bytes_cannot_break_the_line(void **state) {
     assert_string_equal(err.text, "'a b?[2Jc? '");
     gs_error_at(&err, "f\ng");
     assert_null(strchr(err.text, '\n'));
+    /* U+009B begins a command like ESC [; U+00A0 is a space */
+    gs_error_set(&err, GS_E_FORMAT, "%s", "a\xc2\x9b" "2J\xc2\xa0\xc3\x9b");
+    assert_string_equal(err.text, "a??2J\xc2\xa0\xc3\x9b");
+    gs_error_at(&err, "f\ng");
+    assert_null(strchr(err.text, '\n'));
 }
 
 static void an_error_may_quote_itself(void **state) {

@@ -96,6 +96,11 @@ static void dropped_pages_leave_memory_and_can_be_read_again(void **state) {
     gs_filemap_drop(&m, 1, SIZE_MAX); /* the length is cut to the file */
     gs_filemap_drop(&m, n, 1);
     gs_filemap_drop(&m, SIZE_MAX, 1);
+    assert_true(gs_filemap_drop_bytes(&m, m.data + 1, n));
+    assert_true(gs_filemap_drop_bytes(&m, m.data + n - 1, 1));
+    assert_false(gs_filemap_drop_bytes(&m, m.data + n, 1));
+    assert_false(gs_filemap_drop_bytes(&m, "elsewhere", 1));
+    assert_false(gs_filemap_drop_bytes(&(gs_filemap){0}, NULL, 1));
     int64_t dropped = resident_bytes();
     if (full >= 0) assert_true(full - dropped >= (int64_t)n / 2);
     for (size_t i = 0; i < n; i += 512) sum += m.data[i];

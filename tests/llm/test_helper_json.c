@@ -145,6 +145,8 @@ static void a_wrong_row_is_told_what_is_wrong(void **state) {
         {ROW("x", "\"embed\": \"e\", \"final_norm\": \"n\", \"head\": \"h\", \"block\": \"%d\", \"o\": \"o\", \"down\": \"d\"", ""),
          "\"q\", \"k\", \"v\"", ""},
         {ROW("x", NAMES ", \"q_norm\": \"a\"", ""), "come together", ""},
+        {ROW("x", NAMES, ", \"alternative\": {\"final_norm\": \"n\"}"), "\"alternative\": \"embed\" has no name", ""},
+        {ROW("x", NAMES ", \"embed_tensor\": \"embedding_weight\"", ""), "\"embed_tensor\" is 'embedding_weight'", ""},
         {ROW("x", NAMES, ", \"alternative\": {\"embed\": \"e\"}"), "\"alternative\": \"final_norm\" has no name", ""},
         {ROW("x", NAMES, ", \"alternative\": {" NAMES ", \"qkv\": \"w\"}"), "\"qkv\" is fused or split otherwise", ""},
         {ROW("x", NAMES, ", \"family\": \"again\""), "", ""},

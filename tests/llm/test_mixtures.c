@@ -54,9 +54,36 @@ static void other_mixtures_are_refused_by_name(void **state) {
         {"qwen3_moe", QWEN ", \"norm_topk_prob\": \"yes\"", "norm_topk_prob"},
         {"qwen3_moe", QWEN ", \"mlp_only_layers\": 3", "\"mlp_only_layers\" is not a list"},
         {"qwen3_moe", QWEN ", \"mlp_only_layers\": [\"0\"]", "\"mlp_only_layers\" is not a list"},
+        {"mixtral", "\"num_local_experts\": 1025, \"num_experts_per_tok\": 9", "1025 experts, more than 1024"},
+        {"qwen3_moe", QWEN ", \"mlp_only_layers\": [0, 0, 0, 0, 0]", "\"mlp_only_layers\" has 5 entries"},
         {"qwen3_moe", QWEN ", \"decoder_sparse_step\": 0", "\"decoder_sparse_step\" is 0"},
     };
     expect_refused(cases, GS_COUNTOF(cases));
+}
+
+/* A config.json of some bytes is no reason to build millions of nodes. */
+static void experts_are_limited_over_all_layers(void **state) {
+    (void)state;
+    static const struct {
+        int layers;
+        bool good;
+    } cases[] = {{64, true}, {65, false}};
+    for (size_t i = 0; i < GS_COUNTOF(cases); i++) {
+        char text[500];
+        cJSON *json;
+        gs_error err = {0};
+        gs_model_config c;
+        gs_decoder_settings s;
+        snprintf(text, sizeof text, "{\"model_type\": \"mixtral\", \"vocab_size\": 96, \"hidden_size\": 32, "
+                 "\"intermediate_size\": 48, \"num_hidden_layers\": %d, \"num_attention_heads\": 4, "
+                 "\"num_local_experts\": 1024, \"num_experts_per_tok\": 2}", cases[i].layers);
+        assert_ok(gs_json_parse(text, strlen(text), &json, &err), &err);
+        assert_ok(gs_model_config_from_json(json, &c, &err), &err);
+        if (cases[i].good) assert_ok(settle(&c, &s, &err), &err);
+        else assert_fails(settle(&c, &s, &err), GS_E_FORMAT, &err);
+        if (!cases[i].good) assert_non_null(strstr(err.text, "65 layers of 1024 experts"));
+        gs_model_config_clear(&c);
+    }
 }
 
 #define DENSE                                                                                                          \
@@ -140,6 +167,7 @@ static void a_block_is_made_of_ordinary_linears(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_layer_is_sparse_or_dense),
+        cmocka_unit_test(experts_are_limited_over_all_layers),
         cmocka_unit_test(other_mixtures_are_refused_by_name),
         cmocka_unit_test(a_described_mixture_computes_what_a_compiled_one_does),
         cmocka_unit_test(a_wrong_row_is_told_what_is_wrong),

@@ -43,7 +43,15 @@ static void what_no_row_expresses_is_refused(void **state) {
         {"qwen2", "\"layer_types\": \"full_attention\"", "layer_types"},
         {"qwen2", "\"use_sliding_window\": 3", "use_sliding_window"},
         {"qwen2", "\"max_window_layers\": \"x\"", "max_window_layers"},
+        {"gemma2", "\"sliding_window\": 8, \"sliding_window_pattern\": 6",
+         "\"sliding_window_pattern\" is 6, the row of 'gemma2' has 2"},
         {"llama", "\"hidden_act\": \"relu\"", "relu"},
+        {"qwen2", "\"is_causal\": false", "\"is_causal\" is false"}, /* gte-Qwen2 */
+        {"gemma2", "\"use_bidirectional_attention\": true", "use_bidirectional_attention"},
+        {"gemma2", "\"use_bidirectional_attention\": \"all\"", "use_bidirectional_attention"},
+        {"olmo2", "\"clip_qkv\": 8.0", "clip_qkv"},
+        {"llama", "\"no_rope_layers\": [1, 1, 1, 0]", "no_rope_layers"},
+        {"phi3", "\"rope_scaling\": {\"type\": \"yarn\", \"short_factor\": [1], \"long_factor\": [1]}", "longrope"},
         {"internlm2", "\"bias\": 1", "\"bias\" is not true or false"},
         {"phi3", "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1]}", "longrope"},
         {"granite", "\"logits_scaling\": 0", "logits_scaling"},
@@ -55,6 +63,21 @@ static void what_no_row_expresses_is_refused(void **state) {
         {"mistrall", "\"rms_norm_eps\": 1e-5", "'mistrall' is not a known"},
     };
     expect_refused(cases, GS_COUNTOF(cases));
+}
+
+/* Keys of refused kinds, with the value at which they say nothing. */
+static void idle_keys_are_no_reason(void **state) {
+    (void)state;
+    gs_error err = {0};
+    gs_decoder_settings s;
+    gs_model_config c = config_of("gemma2", "\"is_causal\": true, \"use_bidirectional_attention\": null, \"clip_qkv\": null, "
+                                            "\"no_rope_layers\": [1, 1, 1, 1], \"sliding_window\": 8, "
+                                            "\"sliding_window_pattern\": 2, \"pretraining_tp\": 2");
+    assert_ok(settle(&c, &s, &err), &err);
+    gs_model_config_clear(&c);
+    c = config_of("gemma2", "\"use_bidirectional_attention\": false, \"sliding_window_pattern\": 6");
+    assert_ok(settle(&c, &s, &err), &err); /* no window, no pattern */
+    gs_model_config_clear(&c);
 }
 
 static void an_unknown_type_is_told_its_neighbour_and_the_way_out(void **state) {
@@ -83,6 +106,11 @@ static void numbers_come_from_named_keys(void **state) {
     assert_ok(settle(&c, &s, &err), &err);
     assert_true(s.attention_scale == 0.125f && s.attention_softcap == 50 && s.logits_softcap == 0);
     assert_true(s.embedding_scale == 5.65625f); /* sqrt(32) in bfloat16 */
+    assert_int_equal(s.activation, GS_OP_GEGLU);
+    gs_model_config_clear(&c);
+    c = config_of("gemma2", ""); /* transformers' defaults */
+    assert_ok(settle(&c, &s, &err), &err);
+    assert_true(s.attention_softcap == 50 && s.logits_softcap == 30);
     assert_int_equal(s.activation, GS_OP_GEGLU);
     gs_model_config_clear(&c);
     c = config_of("granite", ""); /* transformers' default of all of them is 1 */
@@ -182,6 +210,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_layer_has_its_window),
         cmocka_unit_test(what_no_row_expresses_is_refused),
+        cmocka_unit_test(idle_keys_are_no_reason),
         cmocka_unit_test(an_unknown_type_is_told_its_neighbour_and_the_way_out),
         cmocka_unit_test(numbers_come_from_named_keys),
         cmocka_unit_test(variants_follow_from_class_width_and_vocabulary),

@@ -108,6 +108,9 @@ static void both_spellings_are_understood(void **state) {
     assert_true(c.rope_theta == 7);
     assert_int_equal(c.max_positions, 99);
     gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"hidden_activation\":\"gelu_pytorch_tanh\",\"hidden_act\":\"gelu\"}");
+    assert_string_equal(c.hidden_act, "gelu_pytorch_tanh"); /* what Gemma's code reads */
+    gs_model_config_clear(&c);
     c = good("{" SIZES ",\"torch_dtype\":\"auto\"}");
     assert_int_equal(c.dtype, GS_DTYPE_NONE);
     gs_model_config_clear(&c);
@@ -133,13 +136,29 @@ static void rope_scaling_is_read_in_each_form(void **state) {
     assert_int_equal(c.rope_scaling.kind, GS_ROPE_SCALING_LLAMA3);
     assert_true(c.rope_theta == 500000);
     gs_model_config_clear(&c);
-    /* where both are there the new spelling decides */
-    c = good("{" SIZES ",\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2},"
-             "\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}");
+    /* both may be there, but versions of transformers do not agree on which counts */
+    c = good("{" SIZES ",\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2,\"rope_theta\":5},"
+             "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}}");
+    assert_true(c.rope_scaling.factor == 2 && c.rope_theta == 5);
+    gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2},\"rope_scaling\":{}}");
     assert_true(c.rope_scaling.factor == 2);
     gs_model_config_clear(&c);
+    refused("{" SIZES ",\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2},"
+            "\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}", "\"rope_parameters\" disagree");
+    refused("{" SIZES ",\"rope_parameters\":{\"rope_theta\":1e6},\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}",
+            "disagree");
     /* what we do not know is passed on by name, for the model's helper to refuse */
     c = good("{" SIZES ",\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":2}}");
+    assert_int_equal(c.rope_scaling.kind, GS_ROPE_SCALING_OTHER);
+    assert_string_equal(c.rope_scaling.name, "longrope");
+    gs_model_config_clear(&c);
+    c = good("{" SIZES ",\"original_max_position_embeddings\":512,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,"
+             "\"original_max_position_embeddings\":512}}");
+    assert_int_equal(c.rope_scaling.original_max_positions, 512);
+    gs_model_config_clear(&c);
+    /* as Phi-3's first files called it */
+    c = good("{" SIZES ",\"rope_scaling\":{\"type\":\"yarn\",\"short_factor\":[1],\"long_factor\":[2]}}");
     assert_int_equal(c.rope_scaling.kind, GS_ROPE_SCALING_OTHER);
     assert_string_equal(c.rope_scaling.name, "longrope");
     gs_model_config_clear(&c);
@@ -225,6 +244,14 @@ static void numbers_of_families_are_asked_for_by_key(void **state) {
     gs_model_config_clear(&c);
 }
 
+/* These words are shown to users. */
+static void words_have_no_control_characters(void **state) {
+    (void)state;
+    refused("{" SIZES ",\"architectures\":[\"Llama\\u001b[2J\"]}", "\"architectures\" has control characters");
+    refused("{" SIZES ",\"model_type\":\"a\\u009b\"}", "\"model_type\" has control characters");
+    refused("{" SIZES ",\"rope_scaling\":{\"type\":\"x\\n\"}}", "\"type\" has control characters");
+}
+
 static void bad_rope_scaling_is_refused(void **state) {
     (void)state;
     refused("{" SIZES ",\"rope_scaling\":[]}", "\"rope_scaling\" is not an object");
@@ -247,6 +274,13 @@ static void bad_rope_scaling_is_refused(void **state) {
     refused("{" SIZES ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":0}}",
             "\"original_max_position_embeddings\" is 0");
     refused_with(GS_E_UNSUPPORTED, "{" SIZES ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"truncate\":false}}", "truncate");
+    refused_with(GS_E_UNSUPPORTED, "{" SIZES ",\"original_max_position_embeddings\":512,"
+                 "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}}", "\"original_max_position_embeddings\" is 512, but 2048");
+    refused("{" SIZES ",\"rope_scaling\":{\"factor\":4}}", "rope_scaling: a \"factor\" without a \"rope_type\"");
+    refused_with(GS_E_UNSUPPORTED, "{" SIZES ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":1,\"alpha\":1000}}",
+                 "\"alpha\"");
+    refused_with(GS_E_UNSUPPORTED, "{" SIZES ",\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":16,"
+                 "\"llama_4_scaling_beta\":0.1}}", "llama_4_scaling_beta");
     refused("{" SIZES ",\"rope_theta\":0}", "\"rope_theta\" is 0");
     refused("{" SIZES ",\"rope_theta\":\"1e4\"}", "\"rope_theta\" is not a number");
 }
@@ -401,6 +435,7 @@ int main(void) {
         cmocka_unit_test(kinds_of_layers_may_rotate_differently),
         cmocka_unit_test(a_part_of_a_head_may_be_rotated),
         cmocka_unit_test(numbers_of_families_are_asked_for_by_key),
+        cmocka_unit_test(words_have_no_control_characters),
         cmocka_unit_test(bad_rope_scaling_is_refused),
         cmocka_unit_test(missing_sizes_are_named),
         cmocka_unit_test(sizes_out_of_range_are_refused),

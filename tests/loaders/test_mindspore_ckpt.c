@@ -105,6 +105,17 @@ static void pieces_of_a_tensor_are_joined(void **state) {
     assert_int_equal(t->bytes, 6);
     assert_memory_equal(t->data, "abcdef", 6);
     assert_memory_equal(gs_mindspore_ckpt_at(c, 2)->data, "5678", 4);
+    /* in a file, not in memory: a model has many tensors that are too long for one entry */
+    assert_int_equal(gs_mindspore_ckpt_scratch(c), 64);
+    gs_mindspore_ckpt_drop(c, t);
+    assert_memory_equal(t->data, "abcdef", 6);
+    gs_mindspore_ckpt_close(c);
+    join(&b, entry("z", tensor(2, d23, "Int8", "ABCDE", 5)));
+    join(&b, entry("z", tensor(2, d23, "Int8", "F", 1)));
+    assert_ok(open_copy(&b, &c, &err), &err);
+    assert_int_equal(gs_mindspore_ckpt_scratch(c), 128);
+    assert_memory_equal(gs_mindspore_ckpt_find(c, "z")->data, "ABCDEF", 6);
+    assert_memory_equal(gs_mindspore_ckpt_find(c, "w")->data, "abcdef", 6);
     gs_mindspore_ckpt_close(c);
 }
 
@@ -144,6 +155,7 @@ static void hostile_files_are_refused(void **state) {
     refused(entry("w", tensor(2, d23, NULL, "abcdef", 6)), GS_E_FORMAT, "dtype");
     refused(entry("", tensor(2, d23, "Int8", "abcdef", 6)), GS_E_FORMAT, "name");
     refused(entry("a\nb", tensor(2, d23, "Int8", "abcdef", 6)), GS_E_FORMAT, "name");
+    refused(entry("a\xc2\x9b" "2J", tensor(2, d23, "Int8", "abcdef", 6)), GS_E_FORMAT, "name"); /* begins a command */
     refused(entry("\xff", tensor(2, d23, "Int8", "abcdef", 6)), GS_E_FORMAT, "name");
     refused(field(2, "x", 1), GS_E_UNSUPPORTED, "field 2");
     refused(field(1, field(1, "w", 1).data, 3), GS_E_FORMAT, "no tensor");

@@ -90,6 +90,10 @@ static void names_must_be_unique_and_printable(void **state) {
     refused(header, 1, "control character 0x1b in the name");
     snprintf(header, sizeof header, "{\"a\\u007f\":%s}", entry);
     refused(header, 1, "control character 0x7f in the name");
+    snprintf(header, sizeof header, "{\"a\\u009b2J\":%s}", entry);
+    refused(header, 1, "control character 0x9b in the name");
+    snprintf(header, sizeof header, "{\"a\\u00a0b\":%s}", entry);
+    accepted(header, 1);
     snprintf(header, sizeof header, "{\"m\303\244nner \\\"x\\\"/\\u00e9\":%s}", entry);
     accepted(header, 1);
     refused("{\"__metadata__\":{\"a\":\"b\",\"a\":\"c\"}}", 0, "twice");

@@ -74,6 +74,8 @@ static const torch_entry layouts[] = {
     {"deep", {TORCH_FLOATS, "0", 24, 0, 4, {3, 2, 2, 2}, {8, 2, 1, 4}}},
     {"one.row", {TORCH_FLOATS, "0", 24, 6, 2, {1, 6}, {999, 1}}},
     {"one.column", {TORCH_FLOATS, "0", 24, 5, 2, {4, 1}, {6, 999}}},
+    /* a stride that nobody follows may be anything: adding it would overflow */
+    {"one.matrix", {TORCH_FLOATS, "0", 24, 1, 3, {1, 2, 3}, {INT64_MAX, 1, 4}}},
 };
 
 static void every_layout_is_read(void **state) {

@@ -130,6 +130,12 @@ static void other_values_are_named(void **state) {
     torch_dict(&b, &e, 1);
     pk(&b, "u");
     refuses(&b, GS_E_UNSUPPORTED, "both 'model' and 'state_dict' hold tensors");
+    pk(&b, "\x80\x02}(");
+    pk_text(&b, "model");
+    pk(&b, "}");
+    pk_text(&b, "model"); /* and so on, one long dict each: counting its tensors every time would be quadratic */
+    pk(&b, "}u");
+    refuses(&b, GS_E_FORMAT, "the key 'model' is there twice");
     pk(&b, "\x80\x02}q\0(");
     pk_text(&b, "model");
     pk(&b, "h\0u"); /* a dict that holds itself */

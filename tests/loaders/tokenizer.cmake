@@ -1,5 +1,6 @@
 gs_test(tokenizer_regex SOURCES test_tokenizer_regex.c)
 gs_test(tokenizer_json SOURCES test_tokenizer_json.c)
+gs_test(tokenizer_hostile SOURCES test_tokenizer_hostile.c)
 gs_test(tokenizer_ends SOURCES test_tokenizer_ends.c)
 gs_test(tokenizer_gguf SOURCES test_tokenizer_gguf.c)
 gs_test(tokenizer_golden SOURCES test_tokenizer_golden.c)

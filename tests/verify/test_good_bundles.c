@@ -181,7 +181,7 @@ static void more_modules_than_any_bundle_has_are_one_finding(void **state) {
     tiny_model(root, &tiny_default, 3);
     tiny_text(root, "config.json",
               "{\"model_type\": \"qwen3_moe\", \"vocab_size\": 96, \"hidden_size\": 32, \"intermediate_size\": 48,\n"
-              " \"num_hidden_layers\": 4096, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"torch_dtype\": \"float32\",\n"
+              " \"num_hidden_layers\": 512, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"torch_dtype\": \"float32\",\n"
               " \"num_experts\": 128, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 24, \"rms_norm_eps\": 1e-06}");
     assert_ok(gs_session_create(NULL, &session, &err), &err);
     assert_ok(gs_verify(session, root, NULL, &r, &err), &err);
