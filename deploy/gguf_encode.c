@@ -26,11 +26,19 @@ struct row_job {
     bool failed;
 };
 
-/* Which row lies at `stored` (GS_ROWS_LLAMA_INTERLEAVED). */
-static int64_t row_at(const row_job *j, int64_t stored) {
-    if (j->heads == 0) return stored;
-    int64_t dim = j->rows / j->heads, head = stored / dim, in_head = stored % dim;
+/* Which of `rows` lies at `stored` (GS_ROWS_LLAMA_INTERLEAVED). */
+static int64_t row_of(int64_t rows, int64_t heads, int64_t stored) {
+    if (heads == 0) return stored;
+    int64_t dim = rows / heads, head = stored / dim, in_head = stored % dim;
     return head * dim + in_head % 2 * (dim / 2) + in_head / 2;
+}
+
+static int64_t row_at(const row_job *j, int64_t stored) { return row_of(j->rows, j->heads, stored); }
+
+static gs_status check_heads(const gs_stored *t, int64_t rows, int64_t heads, gs_error *err) {
+    if (heads == 0 || (rows % heads == 0 && rows / heads % 2 == 0)) return GS_OK;
+    return GS_FAIL(err, GS_E_INVALID, "tensor '%s': %lld rows are not %lld heads of even size", t->name, (long long)rows,
+                   (long long)heads);
 }
 
 static gs_status make_rows(const row_job *j, int64_t begin, int64_t end, gs_error *err) {
@@ -87,10 +95,7 @@ static gs_status start(row_job *j, const gs_stored *t, gs_error *err) {
     gs_param_matrix(j->weight, &j->rows, &j->cols);
     j->t = t;
     j->heads = (int64_t)t->constant;
-    if (j->heads && (j->rows % j->heads || j->rows / j->heads % 2))
-        return GS_FAIL(err, GS_E_INVALID, "tensor '%s': %lld rows are not %lld heads of even size", t->name,
-                       (long long)j->rows, (long long)j->heads);
-    return GS_OK;
+    return check_heads(t, j->rows, j->heads, err);
 }
 
 /* ---- floats */
@@ -109,6 +114,39 @@ gs_status gs_encode_gguf_float(const gs_stored *t, gs_sink *sink, gs_error *err)
     GS_TRY(start(&j, t, err));
     j.row_bytes = (size_t)j.cols * (size_t)gs_dtype_block_bytes(t->dtype);
     return encode_rows(&j, sink, err);
+}
+
+/* ---- vectors */
+
+/* As F32. */
+static gs_status put_vector(const gs_stored *t, gs_sink *sink, const float *values, int64_t n, gs_error *err) {
+    GS_TRY(gs_encode_check_finite(t, n, values, err));
+    return gs_sink_put(sink, values, (size_t)n * sizeof *values, err);
+}
+
+gs_status gs_encode_gguf_bias(const gs_stored *t, gs_sink *sink, gs_error *err) {
+    float *v = NULL;
+    int64_t n = 0, heads = (int64_t)t->constant;
+    GS_TRY(gs_encode_read(t->param, &v, &n, err));
+    float *woven = gs_alloc((size_t)(n ? n : 1) * sizeof *woven);
+    gs_status status = woven ? check_heads(t, n, heads, err) : gs_error_nomem(err, (size_t)n * sizeof *woven);
+    for (int64_t i = 0; i < n && status == GS_OK; i++) woven[i] = v[row_of(n, heads, i)];
+    if (status == GS_OK) status = put_vector(t, sink, woven, n, err);
+    gs_free(woven);
+    gs_free(v);
+    drop(sink, t->param);
+    return status;
+}
+
+gs_status gs_encode_gguf_norm(const gs_stored *t, gs_sink *sink, gs_error *err) {
+    float *v = NULL, shift = (float)t->constant;
+    int64_t n = 0;
+    GS_TRY(gs_encode_read(t->param, &v, &n, err));
+    for (int64_t i = 0; i < n; i++) v[i] += shift;
+    gs_status status = put_vector(t, sink, v, n, err);
+    gs_free(v);
+    drop(sink, t->param);
+    return status;
 }
 
 /* ---- Q8_0 */

@@ -48,7 +48,9 @@ static gs_status emit_param(const gs_bundle_options *o, const gs_node *node, gs_
     if (p->ndim < 2) t.dtype = GS_F32;
     else if (node->op == GS_OP_QLINEAR) t.dtype = GS_Q8_0;
     if (t.dtype == GS_Q8_0) t.encode = gs_encode_gguf_q8_0;
-    else if (place.heads) t.encode = gs_encode_gguf_float;
+    else if (place.shift != 0) t.encode = gs_encode_gguf_norm;
+    else if (place.heads) t.encode = p->ndim < 2 ? gs_encode_gguf_bias : gs_encode_gguf_float;
+    if (place.shift != 0) t.constant = (double)place.shift;
     t.type = gs_dtype_name(t.dtype);
     memcpy(t.shape, p->shape, sizeof t.shape);
     memcpy(t.name, place.name, sizeof place.name);

@@ -8,60 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static const gs_gguf_family families[] = {
-    {"llama", "llama", "LlamaForCausalLM", "silu", true},
-    {"qwen2", "qwen2", "Qwen2ForCausalLM", "silu", false},
-};
-
-/* Whose heads the rows of a projection belong to. */
-typedef enum head_rows { ROWS_PLAIN, ROWS_Q, ROWS_K } head_rows;
-
-typedef enum part { PART_NORM, PART_ATTENTION, PART_MLP } part;
-
-static const struct {
-    const char *gguf, *hf;
-} model_names[] = {
-    {"token_embd.weight", "model.embed_tokens.weight"},
-    {"output_norm.weight", "model.norm.weight"},
-    {"output.weight", "lm_head.weight"},
-};
-
-/* "blk.N.<gguf>.weight" is "model.layers.N.<hf>.weight"; all but norms may have a ".bias". */
-static const struct {
-    const char *gguf, *hf;
-    part part;
-    head_rows rows;
-} layer_names[] = {
-    {"attn_norm", "input_layernorm", PART_NORM, ROWS_PLAIN},
-    {"attn_q", "self_attn.q_proj", PART_ATTENTION, ROWS_Q},
-    {"attn_k", "self_attn.k_proj", PART_ATTENTION, ROWS_K},
-    {"attn_v", "self_attn.v_proj", PART_ATTENTION, ROWS_PLAIN},
-    {"attn_output", "self_attn.o_proj", PART_ATTENTION, ROWS_PLAIN},
-    {"ffn_norm", "post_attention_layernorm", PART_NORM, ROWS_PLAIN},
-    {"ffn_gate", "mlp.gate_proj", PART_MLP, ROWS_PLAIN},
-    {"ffn_up", "mlp.up_proj", PART_MLP, ROWS_PLAIN},
-    {"ffn_down", "mlp.down_proj", PART_MLP, ROWS_PLAIN},
-};
-
 static gs_status find_family(const gs_gguf *g, const gs_gguf_family **out, gs_error *err) {
     gs_gguf_str name;
+    char key[GS_GGUF_KEY_MAX];
+    int64_t experts = 0;
     if (!gs_gguf_string(g, "general.architecture", &name))
         return GS_FAIL(err, GS_E_FORMAT, "metadata key 'general.architecture' is missing");
-    gs_strbuf known = {0};
-    for (size_t i = 0; i < GS_COUNTOF(families); i++) {
-        const char *row = families[i].architecture;
-        if (strlen(row) == name.len && !memcmp(row, name.data, name.len)) {
-            *out = &families[i];
-            gs_strbuf_clear(&known);
-            return GS_OK;
-        }
-        gs_strbuf_printf(&known, "%s%s", i ? ", " : "", row);
-    }
-    (void)GS_FAIL(err, GS_E_UNSUPPORTED, "GGUF architecture '%.*s' is not supported",
-                  name.len < 64 ? (int)name.len : 64, name.data);
-    gs_error_hint(err, "known: %s", gs_strbuf_text(&known));
-    gs_strbuf_clear(&known);
-    return GS_E_UNSUPPORTED;
+    GS_TRY(gs_gguf_family_of(name, false, out, err));
+    (void)gs_gguf_int(g, gs_gguf_key(*out, "expert_count", key), &experts);
+    return gs_gguf_family_of(name, experts != 0, out, err);
 }
 
 /* Decimal without sign or leading zeros, followed by a dot; p moves behind it. */
@@ -79,12 +34,45 @@ static bool parse_layer(const char **p, int64_t *layer) {
     return true;
 }
 
-static gs_status set_row_order(const gs_gguf_hf *h, gs_tensor *t, head_rows rows, gs_error *err) {
-    if (rows == ROWS_PLAIN || !h->family->interleaved) return GS_OK;
-    int64_t heads = rows == ROWS_Q ? h->sizes.heads : h->sizes.kv_heads;
-    /* the converter interleaves biases too, but a vector has no rows to put back */
-    if (t->ndim < 2)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "a bias of interleaved q or k rows");
+/* A vector of n values of the file, to be changed: h owns the copy, and t shows it. */
+static gs_status own_vector(gs_gguf_hf *h, gs_tensor *t, int64_t n, float **out, gs_error *err) {
+    if (t->dtype != GS_F32) return GS_FAIL(err, GS_E_UNSUPPORTED, "a vector of %s, not f32", gs_dtype_name(t->dtype));
+    if (t->ndim != 1 || t->shape[0] != n)
+        return GS_FAIL(err, GS_E_FORMAT, "not a vector of %lld values", (long long)n);
+    float *values = gs_alloc((size_t)n * sizeof *values);
+    if (!values) return gs_error_nomem(err, (size_t)n * sizeof *values);
+    h->made[h->count] = values;
+    *out = values;
+    GS_TRY(gs_tensor_read_f32(t, 0, 1, values, err));
+    t->data = (const uint8_t *)values;
+    return GS_OK;
+}
+
+/* The bias of interleaved rows, put back into their order. */
+static gs_status unweave_bias(gs_gguf_hf *h, gs_tensor *t, int64_t heads, gs_error *err) {
+    int64_t dim = h->sizes.head_dim, n = heads * dim;
+    const uint8_t *stored = t->data;
+    float *values;
+    if (dim % 2) return GS_FAIL(err, GS_E_FORMAT, "heads of %lld cannot be interleaved", (long long)dim);
+    GS_TRY(own_vector(h, t, n, &values, err));
+    for (int64_t i = 0; i < n; i++) /* GS_ROWS_LLAMA_INTERLEAVED */
+        memcpy(&values[i / dim * dim + i % 2 * (dim / 2) + i % dim / 2], stored + 4 * i, sizeof *values);
+    return GS_OK;
+}
+
+static gs_status shift_norm(gs_gguf_hf *h, gs_tensor *t, gs_error *err) {
+    float *values;
+    if (h->family->norm_shift == 0) return GS_OK;
+    GS_TRY(own_vector(h, t, h->sizes.hidden, &values, err));
+    for (int64_t i = 0; i < t->shape[0]; i++) values[i] -= h->family->norm_shift;
+    return GS_OK;
+}
+
+static gs_status set_row_order(gs_gguf_hf *h, gs_tensor *t, const gs_gguf_layer_name *row, gs_error *err) {
+    if (row->part == GS_GGUF_NORM) return shift_norm(h, t, err);
+    if (row->rows == GS_GGUF_ROWS_PLAIN || !h->family->interleaved) return GS_OK;
+    int64_t heads = row->rows == GS_GGUF_ROWS_Q ? h->sizes.heads : h->sizes.kv_heads;
+    if (t->ndim < 2) return unweave_bias(h, t, heads, err);
     if (t->shape[0] % heads || t->shape[0] / heads % 2)
         return GS_FAIL(err, GS_E_FORMAT, "%lld rows are not %lld heads of even size",
                        (long long)t->shape[0], (long long)heads);
@@ -93,58 +81,115 @@ static gs_status set_row_order(const gs_gguf_hf *h, gs_tensor *t, head_rows rows
     return GS_OK;
 }
 
-/* GS_OK with name empty when there is no such layer tensor. */
-static gs_status name_layer_tensor(gs_gguf_hf *h, gs_tensor *t, const char *rest, int64_t layer,
-                                   gs_strbuf *name, gs_error *err) {
-    for (size_t i = 0; i < GS_COUNTOF(layer_names); i++) {
-        size_t len = strlen(layer_names[i].gguf);
-        if (strncmp(rest, layer_names[i].gguf, len)) continue;
-        bool bias = !strcmp(rest + len, ".bias");
-        if (!bias && strcmp(rest + len, ".weight")) continue;
-        if (bias && layer_names[i].part == PART_NORM) continue;
-        if (layer >= h->sizes.layers)
-            return GS_FAIL(err, GS_E_FORMAT, "block %lld of a model with %lld", (long long)layer,
-                           (long long)h->sizes.layers);
-        h->attention_bias |= bias && layer_names[i].part == PART_ATTENTION;
-        h->mlp_bias |= bias && layer_names[i].part == PART_MLP;
-        gs_strbuf_printf(name, "model.layers.%lld.%s%s", (long long)layer, layer_names[i].hf,
-                         rest + len);
-        return set_row_order(h, t, layer_names[i].rows, err);
+/* ---- names */
+
+/* Room for n more. made grows along: a tensor's place there is its number. */
+static gs_status reserve(gs_gguf_hf *h, size_t n, gs_error *err) {
+    if (n <= h->slots - h->count) return GS_OK;
+    size_t slots = h->slots + (n > h->slots ? n : h->slots);
+    gs_tensor *tensors = gs_realloc(h->tensors, slots, sizeof *tensors);
+    if (!tensors) return gs_error_nomem(err, slots * sizeof *tensors);
+    h->tensors = tensors;
+    float **made = gs_realloc(h->made, slots, sizeof *made);
+    if (!made) return gs_error_nomem(err, slots * sizeof *made);
+    h->made = made;
+    memset(made + h->slots, 0, (slots - h->slots) * sizeof *made);
+    h->slots = slots;
+    return GS_OK;
+}
+
+/* Takes the name, which is freed where it cannot be kept. */
+static gs_status keep(gs_gguf_hf *h, const gs_tensor *t, gs_strbuf *name, gs_error *err) {
+    bool failed = name->failed;
+    h->tensors[h->count] = *t;
+    h->tensors[h->count].name = gs_strbuf_take(name, NULL);
+    if (failed || !h->tensors[h->count].name) return gs_error_nomem(err, 64);
+    h->count++;
+    return GS_OK;
+}
+
+/* A stack, [experts, rows, cols], as a matrix each. */
+static gs_status keep_experts(gs_gguf_hf *h, const gs_tensor *stack, const char *hf, int64_t layer, gs_error *err) {
+    const gs_gguf_sizes *s = &h->sizes;
+    const char *place = strstr(hf, "%d");
+    bool wide = stack->ndim == 3 && stack->shape[1] == s->hidden && stack->shape[2] == s->expert_width; /* down */
+    bool tall = stack->ndim == 3 && stack->shape[2] == s->hidden && stack->shape[1] == s->expert_width;
+    if ((!wide && !tall) || stack->shape[0] != s->experts)
+        return GS_FAIL(err, GS_E_FORMAT, "not a stack of %lld experts of %lld by %lld", (long long)s->experts,
+                       (long long)s->expert_width, (long long)s->hidden);
+    GS_TRY(reserve(h, (size_t)s->experts, err));
+    for (int64_t e = 0; e < s->experts; e++) {
+        gs_tensor t = *stack;
+        gs_strbuf name = {0};
+        t.ndim = 2;
+        t.shape[0] = stack->shape[1];
+        t.shape[1] = stack->shape[2];
+        t.bytes = stack->bytes / (uint64_t)s->experts;
+        t.data = stack->data + (uint64_t)e * t.bytes;
+        gs_strbuf_printf(&name, "model.layers.%lld.%.*s%lld%s.weight", (long long)layer, (int)(place - hf), hf,
+                         (long long)e, place + 2);
+        GS_TRY(keep(h, &t, &name, err));
     }
     return GS_OK;
 }
 
-static gs_status add_tensor(gs_gguf_hf *h, const gs_tensor *from, gs_error *err) {
+static gs_status no_tensor(const gs_gguf_hf *h, gs_error *err) {
+    return GS_FAIL(err, GS_E_UNSUPPORTED, "no place for it in a %s model", h->family->model_type);
+}
+
+static gs_status add_row(gs_gguf_hf *h, const gs_tensor *from, const gs_gguf_layer_name *row, int64_t layer,
+                         const char *ending, gs_error *err) {
     gs_tensor t = *from;
     gs_strbuf name = {0};
-    const char *rest = from->name;
+    bool bias = strcmp(ending, ".bias") == 0;
+    if (layer >= h->sizes.layers)
+        return GS_FAIL(err, GS_E_FORMAT, "block %lld of a model with %lld", (long long)layer,
+                       (long long)h->sizes.layers);
+    h->attention_bias |= bias && row->part != GS_GGUF_MLP;
+    h->mlp_bias |= bias && row->part == GS_GGUF_MLP;
+    if (strstr(row->hf, "%d")) return keep_experts(h, from, row->hf, layer, err);
+    GS_TRY(reserve(h, 1, err));
+    GS_TRY(set_row_order(h, &t, row, err));
+    gs_strbuf_printf(&name, "model.layers.%lld.%s%s", (long long)layer, row->hf, ending);
+    return keep(h, &t, &name, err);
+}
+
+/* rest: behind "blk.". */
+static gs_status add_layer_tensor(gs_gguf_hf *h, const gs_tensor *t, const char *rest, gs_error *err) {
+    const gs_gguf_layer_name *row;
     int64_t layer;
-    for (size_t i = 0; i < GS_COUNTOF(model_names); i++)
-        if (!strcmp(rest, model_names[i].gguf)) gs_strbuf_puts(&name, model_names[i].hf);
-    if (!strncmp(rest, "blk.", 4)) {
-        rest += 4;
-        gs_status status = GS_OK;
-        if (parse_layer(&rest, &layer)) status = name_layer_tensor(h, &t, rest, layer, &name, err);
-        if (status != GS_OK) {
-            gs_strbuf_clear(&name);
-            return status;
-        }
+    if (!parse_layer(&rest, &layer)) return no_tensor(h, err);
+    for (size_t i = 0; (row = gs_gguf_layer_name_at(h->family, i)); i++) {
+        size_t len = strlen(row->gguf);
+        if (strncmp(rest, row->gguf, len)) continue;
+        bool bias = !strcmp(rest + len, ".bias");
+        if (!bias && strcmp(rest + len, ".weight")) continue;
+        if (bias && (!(row->part & h->family->biases) || strstr(row->hf, "%d"))) continue;
+        return add_row(h, t, row, layer, rest + len, err);
     }
-    bool failed = name.failed;
-    t.name = gs_strbuf_take(&name, NULL);
-    if (failed) return gs_error_nomem(err, strlen(from->name));
-    if (!t.name)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "no place for it in a %s model",
-                       h->family->model_type);
-    h->tensors[h->count++] = t;
-    return GS_OK;
+    return no_tensor(h, err);
+}
+
+static gs_status add_tensor(gs_gguf_hf *h, const gs_tensor *from, gs_error *err) {
+    const char *hf = gs_gguf_model_name(from->name);
+    gs_tensor t = *from;
+    gs_strbuf name = {0};
+    if (!strncmp(from->name, "blk.", 4)) return add_layer_tensor(h, from, from->name + 4, err);
+    if (!hf) return no_tensor(h, err);
+    GS_TRY(reserve(h, 1, err));
+    if (strcmp(from->name, "output_norm.weight") == 0) GS_TRY(shift_norm(h, &t, err));
+    gs_strbuf_puts(&name, hf);
+    return keep(h, &t, &name, err);
 }
 
 static gs_status add_tensors(gs_gguf_hf *h, gs_error *err) {
     size_t n = gs_gguf_count(h->g);
     h->tensors = gs_calloc(n ? n : 1, sizeof *h->tensors);
     if (!h->tensors) return gs_error_nomem(err, n * sizeof *h->tensors);
-    h->rope_freqs = gs_gguf_find(h->g, "rope_freqs.weight");
+    h->made = gs_calloc(n ? n : 1, sizeof *h->made);
+    if (!h->made) return gs_error_nomem(err, n * sizeof *h->made);
+    h->slots = n ? n : 1;
+    if (h->family->rope_divisors) h->rope_freqs = gs_gguf_find(h->g, "rope_freqs.weight");
     h->tied = !gs_gguf_find(h->g, "output.weight");
     for (size_t i = 0; i < n; i++) {
         const gs_tensor *t = gs_gguf_at(h->g, i);
@@ -169,21 +214,6 @@ static gs_status check_complete_file(const gs_gguf *g, gs_error *err) {
 
 /* ---- the other way */
 
-gs_status gs_gguf_family_find(const char *model_type, const gs_gguf_family **out, gs_error *err) {
-    gs_strbuf known = {0};
-    for (size_t i = 0; i < GS_COUNTOF(families); i++) {
-        gs_strbuf_printf(&known, "%s%s", i ? ", " : "", families[i].model_type);
-        if (strcmp(families[i].model_type, model_type) != 0) continue;
-        gs_strbuf_clear(&known);
-        *out = &families[i];
-        return GS_OK;
-    }
-    (void)GS_FAIL(err, GS_E_UNSUPPORTED, "no GGUF architecture is known for model_type '%.60s'", model_type);
-    gs_error_hint(err, "known: %s", gs_strbuf_text(&known));
-    gs_strbuf_clear(&known);
-    return GS_E_UNSUPPORTED;
-}
-
 /* "model.layers.N." in front of what layer_names tells apart. */
 static bool parse_hf_layer(const char **p, int64_t *layer) {
     static const char prefix[] = "model.layers.";
@@ -198,17 +228,17 @@ static gs_status no_place(const gs_gguf_family *family, const char *name, gs_err
 
 static gs_status place_layer_tensor(const gs_gguf_family *family, const gs_model_config *config, const char *name,
                                     const char *rest, int64_t layer, gs_gguf_place *out, gs_error *err) {
-    for (size_t i = 0; i < GS_COUNTOF(layer_names); i++) {
-        size_t len = strlen(layer_names[i].hf);
-        head_rows rows = family->interleaved ? layer_names[i].rows : ROWS_PLAIN;
-        if (strncmp(rest, layer_names[i].hf, len)) continue;
+    const gs_gguf_layer_name *row;
+    for (size_t i = 0; (row = gs_gguf_layer_name_at(family, i)); i++) {
+        size_t len = strlen(row->hf);
+        if (strncmp(rest, row->hf, len)) continue;
         bool bias = !strcmp(rest + len, ".bias");
         if (!bias && strcmp(rest + len, ".weight")) continue;
-        if (bias && layer_names[i].part == PART_NORM) break;
-        if (bias && rows != ROWS_PLAIN) /* what reads it could not put a vector's rows in order again */
-            return GS_FAIL(err, GS_E_UNSUPPORTED, "'%.200s': a bias of interleaved q or k rows", name);
-        out->heads = rows == ROWS_Q ? config->heads : rows == ROWS_K ? config->kv_heads : 0;
-        snprintf(out->name, sizeof out->name, "blk.%lld.%s%s", (long long)layer, layer_names[i].gguf, rest + len);
+        if (bias && !(row->part & family->biases)) break;
+        if (family->interleaved && row->rows != GS_GGUF_ROWS_PLAIN)
+            out->heads = row->rows == GS_GGUF_ROWS_Q ? config->heads : config->kv_heads;
+        if (row->part == GS_GGUF_NORM) out->shift = family->norm_shift;
+        snprintf(out->name, sizeof out->name, "blk.%lld.%s%s", (long long)layer, row->gguf, rest + len);
         return GS_OK;
     }
     return no_place(family, name, err);
@@ -216,13 +246,13 @@ static gs_status place_layer_tensor(const gs_gguf_family *family, const gs_model
 
 gs_status gs_gguf_hf_place(const gs_model_config *config, const char *name, gs_gguf_place *out, gs_error *err) {
     const gs_gguf_family *family;
-    const char *rest = name;
+    const char *rest = name, *gguf = gs_gguf_model_name_back(name);
     int64_t layer;
     *out = (gs_gguf_place){.heads = 0};
     GS_TRY(gs_gguf_family_find(config->model_type, &family, err));
-    for (size_t i = 0; i < GS_COUNTOF(model_names); i++) {
-        if (strcmp(name, model_names[i].hf) != 0) continue;
-        snprintf(out->name, sizeof out->name, "%s", model_names[i].gguf);
+    if (gguf && !(family->output == GS_GGUF_OUTPUT_TIED && strcmp(gguf, "output.weight") == 0)) {
+        snprintf(out->name, sizeof out->name, "%s", gguf);
+        if (strcmp(gguf, "output_norm.weight") == 0) out->shift = family->norm_shift;
         return GS_OK;
     }
     if (parse_hf_layer(&rest, &layer) && layer < config->layers)
@@ -252,7 +282,9 @@ gs_status gs_gguf_hf_create(const gs_gguf *g, gs_gguf_hf **out, gs_error *err) {
 void gs_gguf_hf_destroy(gs_gguf_hf *h) {
     if (!h) return;
     for (size_t i = 0; i < h->count; i++) gs_free((char *)h->tensors[i].name);
+    for (size_t i = 0; i < h->slots; i++) gs_free(h->made[i]);
     gs_free(h->tensors);
+    gs_free(h->made);
     gs_free(h);
 }
 

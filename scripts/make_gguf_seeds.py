@@ -52,18 +52,45 @@ def gguf(pairs, tensors, alignment=32, version=3):
     return out + bytes(i * 7 % 251 for i in range(offset))
 
 
-def llama_pairs(layers=1, extra=()):
+def llama_pairs(layers=1, extra=(), name="llama"):
     return [
-        pair("general.architecture", STRING, "llama"),
-        pair("llama.block_count", U32, layers),
-        pair("llama.context_length", U32, 64),
-        pair("llama.embedding_length", U32, 8),
-        pair("llama.feed_forward_length", U32, 6),
-        pair("llama.attention.head_count", U32, 2),
-        pair("llama.attention.head_count_kv", U32, 1),
-        pair("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
+        pair("general.architecture", STRING, name),
+        pair(f"{name}.block_count", U32, layers),
+        pair(f"{name}.context_length", U32, 64),
+        pair(f"{name}.embedding_length", U32, 8),
+        pair(f"{name}.feed_forward_length", U32, 6),
+        pair(f"{name}.attention.head_count", U32, 2),
+        pair(f"{name}.attention.head_count_kv", U32, 1),
+        pair(f"{name}.attention.layer_norm_rms_epsilon", F32, 1e-5),
         *extra,
     ]
+
+
+def families():
+    """name of the seed, architecture, pairs of its own, tensors of its own"""
+    reals = [("attention.scale", 0.25), ("embedding_scale", 12), ("residual_scale", 0.5), ("logit_scale", 8)]
+    mixture = [("expert_count", 3), ("expert_used_count", 2)]
+    stacks = [(f"blk.0.ffn_{part}_exps.weight", dims, 0) for part, dims in (("gate", [8, 6, 3]), ("up", [8, 6, 3]), ("down", [6, 8, 3]))]
+    yield "llama-woven-bias", "llama", [], [("blk.0.attn_q.bias", [8], 0), ("blk.0.attn_k.bias", [4], 0)]
+    yield "llama-yarn", "llama", [("rope.scaling.type", "yarn"), ("rope.scaling.factor", 4.0), ("rope.scaling.attn_factor", 0.5),
+                                  ("rope.scaling.original_context_length", 16)], []
+    yield "qwen3", "qwen3", [], [("blk.0.attn_q_norm.weight", [4], 0), ("blk.0.attn_k_norm.weight", [4], 0)]
+    yield "phi3", "phi3", [("rope.dimension_count", 2), ("attention.sliding_window", 7)], [
+        ("blk.0.attn_qkv.weight", [8, 16], 0), ("blk.0.ffn_up.weight", [8, 12], 0)]
+    yield "gemma2", "gemma2", [("attn_logit_softcapping", 50.0), ("final_logit_softcapping", 30.0), ("attention.sliding_window", 7)], [
+        (f"blk.0.{norm}.weight", [8], 0) for norm in ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")] + [
+            ("output_norm.weight", [8], 0)]
+    yield "granite", "granite", [(key, float(v)) for key, v in reals], [("blk.0.attn_q.weight", [8, 8], 0)]
+    yield "olmo2", "olmo2", [], [("blk.0.post_ffw_norm.weight", [8], 0), ("blk.0.attn_q_norm.weight", [8], 0)]
+    yield "mixtral", "llama", mixture, stacks + [("blk.0.ffn_gate_inp.weight", [8, 3], 0)]
+    yield "qwen3moe", "qwen3moe", mixture + [("expert_feed_forward_length", 6)], stacks
+    yield "internlm2", "internlm2", [], [("blk.0.attn_k.weight", [8, 4], 0)]
+
+
+def family_seed(architecture, own, tensors):
+    kinds = {str: STRING, float: F32, int: U32}
+    return gguf(llama_pairs(extra=[pair(f"{architecture}.{key}", kinds[type(v)], v) for key, v in own], name=architecture),
+                [("token_embd.weight", [8, 10], 0)] + tensors)
 
 
 def llama_tensors(kind=0):
@@ -105,6 +132,8 @@ def seeds():
             "llama.feed_forward_length", "llama.attention.head_count")]
         + [pair("general.architecture", STRING, "llama"),
            pair("llama.attention.layer_norm_rms_epsilon", F64, 1e-6)], [])
+    for name, architecture, own, tensors in families():
+        yield name, family_seed(architecture, own, tensors)
     yield "alignment", gguf([pair("general.alignment", U32, 64)], [("t", [3, 2], 0), ("u", [1], 0)], 64)
     for kind, (block, _) in BLOCKS.items():
         yield f"type-{kind}", gguf([], [("t", [block, 2], kind)])

@@ -95,6 +95,7 @@ static gs_status compare(against *a, int at, const float *columns, float slack, 
     gs_compare c = {.codes = gs_weight_codes(m), .source = source, .groups = w->groups ? w->groups : 1, .bits = w->bits,
                     .columns = columns, .slack = slack, .steps = steps_of(a->s), .dtype = a->s->dtype};
     if (w->layout == GS_LAYOUT_Q8_0) c.dtype = GS_F16; /* that of its scales */
+    if (a->s->kind == GS_KIND_GGUF && m->plus_one) c.shift = 1; /* such norms are kept as 1 + weight there */
     if (w->deq && !w->scale && a->s->dtype != GS_F32) c.slack += PRODUCT_ROUNDING;
     if (rows) {
         gs_free(a->row[at]);

@@ -89,6 +89,7 @@ static bool row_fits(const gs_compare *c, int64_t row, const int8_t *codes, floa
     static const float estimated = 0.02f;
     *col = -1;
     if (gs_tensor_read_f32(c->source, row, 1, w, NULL) != GS_OK || read_stored(c, row, codes, v) != GS_OK) return false;
+    for (int64_t j = 0; j < cols && c->shift != 0; j++) w[j] = (w[j] + c->shift) - c->shift;
     *col = misfit(c, row, w, v, cols, 1, eps_of(c));
     if (c->rows) c->rows[row] = 1;
     if (*col < 0 || !c->rows) return *col < 0;

@@ -22,6 +22,7 @@ typedef struct gs_compare {
     float *rows;          /* [rows]: factors are looked for and left here (1: none); NULL: there are none */
     float steps;          /* how many scales a code may be off */
     float slack;          /* relative error that scales or columns bring along */
+    float shift;          /* of floats that are kept with it added, in f32: what that rounds off is no difference; else 0 */
     gs_dtype dtype;       /* the bundle's; NONE: unknown */
 } gs_compare;
 

@@ -21,11 +21,11 @@ static const char *const family_words[] = {"llama", "qwen", "baichuan", "mistral
 static const char *const family_free[] = {"base", "kernels", "network", "llm", "calibrate",
                                           "ptq", "deploy", "verify", "eval", "loaders", NULL};
 /* Where the words are data: the families' rows, and file formats that carry names. */
-static const char *const family_homes[] = {"llm/helpers/", "loaders/gguf_hf.",
+static const char *const family_homes[] = {"llm/helpers/", "loaders/gguf_families.",
                                            "loaders/tokenizer", NULL};
 /* Names of other things that contain a family's: a program whose evaluation protocol we
  * offer, a kind of rotary scaling in config.json, a row order of GGUF files. */
-static const char *const not_families[] = {"llama.cpp", "llama_cpp", "llamacpp", "llama-perplexity",
+static const char *const not_families[] = {"llama.cpp", "llama_cpp", "llamacpp", "llama-perplexity", "llama-gguf-split",
                                            "llama3", "llama_interleaved", NULL};
 
 static const char *const algorithm_words[] = {"rtn", "smoothquant", "gptq", "awq", NULL};

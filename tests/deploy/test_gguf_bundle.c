@@ -229,19 +229,10 @@ static void the_metadata_describes_the_model(void **state) {
     end(&j);
 }
 
-/* Every tensor of the source, rounded as the bundle's type rounds, under its own name again. */
-static void same_model(const job *j, gs_dtype dtype) {
-    gs_checkpoint *back;
+/* Every tensor of the source, rounded as the bundle's type rounds, under its own name again. shift: what was added to norms. */
+static void same_tensors(const gs_checkpoint *source, const gs_checkpoint *back, gs_dtype dtype, float shift) {
     gs_error err = {0};
-    const gs_checkpoint *source = gs_model_checkpoint(j->source.model);
-    assert_ok(gs_checkpoint_open(j->file, NULL, &back, &err), &err);
-    const gs_model_config *a = gs_checkpoint_config(source), *b = gs_checkpoint_config(back);
     assert_int_equal(gs_checkpoint_count(back), gs_checkpoint_count(source));
-    assert_string_equal(a->model_type, b->model_type);
-    assert_true(a->vocab == b->vocab && a->hidden == b->hidden && a->layers == b->layers && a->heads == b->heads &&
-                a->kv_heads == b->kv_heads && a->head_dim == b->head_dim && a->max_positions == b->max_positions &&
-                a->norm_eps == b->norm_eps && a->rope_theta == b->rope_theta && a->tied == b->tied &&
-                a->rope_scaling.kind == b->rope_scaling.kind && a->rope_scaling.factor == b->rope_scaling.factor);
     for (size_t i = 0; i < gs_checkpoint_count(source); i++) {
         const gs_tensor *s = gs_checkpoint_at(source, i), *t = gs_checkpoint_find(back, s->name);
         int64_t rows, cols;
@@ -252,12 +243,26 @@ static void same_model(const job *j, gs_dtype dtype) {
         assert_ok(gs_tensor_read_f32(s, 0, rows, x, &err), &err);
         assert_ok(gs_tensor_read_f32(t, 0, rows, y, &err), &err);
         for (int64_t e = 0; e < rows * cols; e++) {
-            float want = s->ndim < 2 ? x[e] : gs_round_to(dtype, x[e]);
+            float want = s->ndim < 2 ? x[e] + shift - shift : gs_round_to(dtype, x[e]);
             if (y[e] != want) fail_msg("%s[%d]: %g, wanted %g", s->name, (int)e, (double)y[e], (double)want);
         }
         free(x);
         free(y);
     }
+}
+
+static void same_model(const job *j, gs_dtype dtype) {
+    gs_checkpoint *back;
+    gs_error err = {0};
+    const gs_checkpoint *source = gs_model_checkpoint(j->source.model);
+    assert_ok(gs_checkpoint_open(j->file, NULL, &back, &err), &err);
+    const gs_model_config *a = gs_checkpoint_config(source), *b = gs_checkpoint_config(back);
+    assert_string_equal(a->model_type, b->model_type);
+    assert_true(a->vocab == b->vocab && a->hidden == b->hidden && a->layers == b->layers && a->heads == b->heads &&
+                a->kv_heads == b->kv_heads && a->head_dim == b->head_dim && a->max_positions == b->max_positions &&
+                a->norm_eps == b->norm_eps && a->rope_theta == b->rope_theta && a->tied == b->tied &&
+                a->rope_scaling.kind == b->rope_scaling.kind && a->rope_scaling.factor == b->rope_scaling.factor);
+    same_tensors(source, back, dtype, 0);
     gs_checkpoint_close(back);
 }
 
@@ -353,6 +358,75 @@ static void a_family_without_interleaving(void **state) {
     end(&j);
 }
 
+static float float_at(const gs_tensor *t, int64_t i) {
+    float v;
+    memcpy(&v, t->data + 4 * i, 4);
+    return v;
+}
+
+/* Elements go where the rows go; of v they stay. */
+static void biases_lie_as_the_rows_do(void **state) {
+    (void)state;
+    job j;
+    plan p = usual;
+    p.qkv_bias = true;
+    begin(&j);
+    gs_gguf *g = written(&j, &p);
+    const gs_tensor *q = tensor_of(g, "blk.0.attn_q.bias", GS_F32, 0, 64), *k = tensor_of(g, "blk.1.attn_k.bias", GS_F32, 0, 32);
+    const gs_tensor *v = tensor_of(g, "blk.1.attn_v.bias", GS_F32, 0, 32);
+    for (int64_t i = 0; i < 64; i++) assert_true(float_at(q, swapped(i)) == 0.25f * (float)i);
+    for (int64_t i = 0; i < 32; i++) assert_true(float_at(k, swapped(i)) == 0.25f * (float)i);
+    for (int64_t i = 0; i < 32; i++) assert_true(float_at(v, i) == 0.25f * (float)i);
+    gs_gguf_close(g);
+    end(&j);
+}
+
+static void write_family(job *j, const char *folder, const char *model_type) {
+    gs_error err = {0};
+    gs_context cx = {0};
+    plan p = {.dtype = GS_F32, .threads = 1};
+    *j = (job){.root = gs_test_tmpdir()};
+    snprintf(j->bundle, sizeof j->bundle, "%s/bundle", j->root);
+    snprintf(j->file, sizeof j->file, "%s/model.gguf", j->bundle);
+    assert_ok(gs_opened_open(NULL, folder, NULL, &j->source, &err), &err);
+    assert_string_equal(gs_checkpoint_config(gs_model_checkpoint(j->source.model))->model_type, model_type);
+    assert_ok(write_all(j, &p, &cx, &err), &err);
+}
+
+/* Models of every family, written in f32 and read back: all tensors under their names, bit by bit (but for norms to which 1 was
+ * added and taken away). What llama.cpp computes from such files: tests/interop/run.py. */
+static void families_read_back(void **state) {
+    (void)state;
+    static const struct {
+        const char *folder, *model_type;
+        float shift;
+    } rows[] = {{"qwen3", "qwen3", 0}, {"llama-linear-rope-bias", "llama", 0}, {"phi3-fused", "phi3", 0},
+                {"gemma2", "gemma2", 1}, {"granite", "granite", 0}, {"olmo2-postnorm", "olmo2", 0}};
+    for (size_t i = 0; i < GS_COUNTOF(rows); i++) {
+        char relative[128];
+        job j;
+        gs_checkpoint *back;
+        gs_error err = {0};
+        snprintf(relative, sizeof relative, "reference/families/%s", rows[i].folder);
+        gs_need_data(folder, relative);
+        write_family(&j, folder, rows[i].model_type);
+        assert_ok(gs_checkpoint_open(j.file, NULL, &back, &err), &err);
+        same_tensors(gs_model_checkpoint(j.source.model), back, GS_F32, rows[i].shift);
+        gs_checkpoint_close(back);
+        if (rows[i].shift != 0) { /* as stored */
+            gs_gguf *g;
+            const gs_tensor *s = gs_checkpoint_find(gs_model_checkpoint(j.source.model), "model.norm.weight");
+            float x[64];
+            assert_ok(gs_tensor_read_f32(s, 0, 1, x, &err), &err);
+            assert_ok(gs_gguf_open(j.file, &g, &err), &err);
+            const gs_tensor *t = tensor_of(g, "output_norm.weight", GS_F32, 0, 64);
+            for (int64_t e = 0; e < 64; e++) assert_true(float_at(t, e) == x[e] + rows[i].shift);
+            gs_gguf_close(g);
+        }
+        end(&j);
+    }
+}
+
 static char *bytes_with(const plan *p, int threads, size_t *len) {
     job j;
     gs_error err = {0};
@@ -411,9 +485,6 @@ static void what_gguf_cannot_carry_is_refused(void **state) {
     p = usual;
     p.norm_bias = "input_layernorm";
     refused(p, GS_E_UNSUPPORTED, "norms without a bias");
-    p = usual;
-    p.qkv_bias = true; /* its rows would be interleaved, and no reader here puts them back */
-    refused(p, GS_E_UNSUPPORTED, "bias");
 }
 
 static void odd_rows_and_odd_values_are_refused(void **state) {
@@ -493,6 +564,8 @@ int main(void) {
         cmocka_unit_test(a_tied_head_is_not_stored),
         cmocka_unit_test(rope_scaling_has_its_forms),
         cmocka_unit_test(a_family_without_interleaving),
+        cmocka_unit_test(biases_lie_as_the_rows_do),
+        cmocka_unit_test(families_read_back),
         cmocka_unit_test(threads_do_not_show),
         cmocka_unit_test(what_gguf_cannot_carry_is_refused),
         cmocka_unit_test(odd_rows_and_odd_values_are_refused),

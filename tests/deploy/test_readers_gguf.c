@@ -57,6 +57,51 @@ static void write_model(const char *path, uint32_t type) {
     assert_int_equal(fclose(f), 0);
 }
 
+enum { EXPERTS = 2 };
+
+/* The same with a stack of experts in the place of the mlp. */
+static void write_mixture(const char *path) {
+    static const struct {
+        const char *name;
+        uint64_t experts, rows, cols;
+    } rows[] = {
+        {"token_embd.weight", 0, WORDS, HIDDEN},         {"output.weight", 0, WORDS, HIDDEN},
+        {"output_norm.weight", 0, 0, HIDDEN},            {"blk.0.attn_norm.weight", 0, 0, HIDDEN},
+        {"blk.0.ffn_norm.weight", 0, 0, HIDDEN},         {"blk.0.attn_q.weight", 0, HIDDEN, HIDDEN},
+        {"blk.0.attn_k.weight", 0, HIDDEN / HEADS, HIDDEN}, {"blk.0.attn_v.weight", 0, HIDDEN / HEADS, HIDDEN},
+        {"blk.0.attn_output.weight", 0, HIDDEN, HIDDEN}, {"blk.0.ffn_gate_inp.weight", 0, EXPERTS, HIDDEN},
+        {"blk.0.ffn_gate_exps.weight", EXPERTS, MLP, HIDDEN}, {"blk.0.ffn_up_exps.weight", EXPERTS, MLP, HIDDEN},
+        {"blk.0.ffn_down_exps.weight", EXPERTS, HIDDEN, MLP},
+    };
+    uint64_t offset[GS_COUNTOF(rows)];
+    gguf_begin(&b, 3);
+    gguf_kv_text(&b, "general.architecture", "llama");
+    gguf_kv_u32(&b, "llama.embedding_length", HIDDEN);
+    gguf_kv_u32(&b, "llama.attention.head_count", HEADS);
+    gguf_kv_u32(&b, "llama.attention.head_count_kv", KV_HEADS);
+    gguf_kv_u32(&b, "llama.context_length", 64);
+    gguf_kv_u32(&b, "llama.block_count", 1);
+    gguf_kv_u32(&b, "llama.feed_forward_length", MLP);
+    gguf_kv_u32(&b, "llama.expert_count", EXPERTS);
+    gguf_kv_u32(&b, "llama.expert_used_count", 1);
+    gguf_kv_f32(&b, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    for (size_t i = 0; i < GS_COUNTOF(rows); i++) {
+        const uint64_t dims[3] = {rows[i].cols, rows[i].rows, rows[i].experts};
+        uint64_t n = rows[i].rows * rows[i].cols * (rows[i].experts ? rows[i].experts : 1);
+        uint64_t bytes = n ? n / BLOCK * BLOCK_BYTES : rows[i].cols * 4;
+        offset[i] = b.next_offset;
+        gguf_tensor_at(&b, rows[i].name, rows[i].experts ? 3 : rows[i].rows ? 2 : 1, dims, n ? Q8_0 : 0, b.next_offset);
+        b.next_offset += (bytes + b.alignment - 1) / b.alignment * b.alignment;
+    }
+    uint8_t *start = gguf_data(&b);
+    for (size_t i = 0; i < GS_COUNTOF(rows); i++)
+        fill_blocks(start, offset[i], rows[i].rows * rows[i].cols * (rows[i].experts ? rows[i].experts : 1) / BLOCK);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(b.data, 1, b.len, f), b.len);
+    assert_int_equal(fclose(f), 0);
+}
+
 /* code * scale is the value that the float model reads, bit by bit. */
 static void compare(const gs_node *codes, const gs_node *floats) {
     gs_error err = {0};
@@ -76,15 +121,11 @@ static void compare(const gs_node *codes, const gs_node *floats) {
     }
 }
 
-static void codes_and_scales_are_the_float_model(void **state) {
-    (void)state;
-    char path[1200], *dir = gs_test_tmpdir();
+static void same_numbers(const char *path, int linears) {
     gs_error err = {0};
     gs_opened as_float, as_codes;
     const gs_bundle_open_options options = {.codes = true};
     int quantized = 0;
-    snprintf(path, sizeof path, "%s/model.gguf", dir);
-    write_model(path, Q8_0);
     assert_ok(gs_opened_open(NULL, path, NULL, &as_float, &err), &err);
     assert_ok(gs_opened_open(NULL, path, &options, &as_codes, &err), &err);
     assert_null(as_float.bundle);
@@ -103,9 +144,27 @@ static void codes_and_scales_are_the_float_model(void **state) {
         gs_net_destroy(f);
         gs_net_destroy(c);
     }
-    assert_int_equal(quantized, 8);
+    assert_int_equal(quantized, linears);
     gs_opened_close(&as_codes);
     gs_opened_close(&as_float);
+}
+
+static void codes_and_scales_are_the_float_model(void **state) {
+    (void)state;
+    char path[1200], *dir = gs_test_tmpdir();
+    snprintf(path, sizeof path, "%s/model.gguf", dir);
+    write_model(path, Q8_0);
+    same_numbers(path, 8);
+    gs_test_rmdir(dir);
+}
+
+/* Each expert of a stack on its own: the head, four of attention, a router, three an expert. */
+static void so_are_those_of_experts(void **state) {
+    (void)state;
+    char path[1200], *dir = gs_test_tmpdir();
+    snprintf(path, sizeof path, "%s/model.gguf", dir);
+    write_mixture(path);
+    same_numbers(path, 6 + 3 * EXPERTS);
     gs_test_rmdir(dir);
 }
 
@@ -127,6 +186,7 @@ static void a_float_file_stays_a_model(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_and_scales_are_the_float_model),
+        cmocka_unit_test(so_are_those_of_experts),
         cmocka_unit_test(a_float_file_stays_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,6 @@ SETTINGS = {
     "phi3": ("phi3", {"partial_rotary_factor": 1.0}),
     "llama yarn with mscale": ("llama", {"head_dim": 64, **rope("yarn", factor=8.0, original_max_position_embeddings=16, mscale=1.0,
                                                                 mscale_all_dim=0.7)}),
-    "phi3 rotates a half": ("phi3", rope("default", partial_rotary_factor=0.5)),
     "phi3 window 20": ("phi3", {"sliding_window": 20}),
     "qwen3 biases and windows": ("qwen3", {"head_dim": 32, "attention_bias": True, "use_sliding_window": True, "sliding_window": 20,
                                            "max_window_layers": 1}),
@@ -54,6 +53,17 @@ SETTINGS = {
                                           "mlp_only_layers": [0, 2]}),
     "gemma3 described": ("gemma3_text", {"head_dim": 32, "sliding_window": 20, "query_pre_attn_scalar": 24, "num_hidden_layers": 7},
                          "examples/helpers/gemma3_text.json"),
+    # what llama.cpp computes, too
+    "llama yarn with a factor of attention": ("llama", rope("yarn", factor=4.0, original_max_position_embeddings=32,
+                                                            attention_factor=0.7)),
+    "qwen2 yarn": ("qwen2", rope("yarn", factor=4.0, original_max_position_embeddings=32)),
+    "mistral without window": ("mistral", {"sliding_window": None, "head_dim": 24}),
+    "gemma2 window 5 of 64": ("gemma2", {"head_dim": 16, "sliding_window": 5, "query_pre_attn_scalar": 16, "tie_word_embeddings": True,
+                                         "attn_logit_softcapping": 3.0, "final_logit_softcapping": 5.0}),
+    "gemma2 wide heads": ("gemma2", {"head_dim": 24, "sliding_window": 7, "query_pre_attn_scalar": 24,
+                                     "tie_word_embeddings": True}),
+    "phi3 half rotated": ("phi3", {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
+                                   "tie_word_embeddings": True}),
 }
 
 

@@ -28,6 +28,14 @@ MODELS = {
     "qwen2": (f"{FAMILIES}/qwen2", f"{FAMILIES}/qwen2/ids.i32", 96),
     "llama2-bf16": (f"{FAMILIES}/llama2-bf16-sharded", f"{FAMILIES}/llama2-bf16-sharded/ids.i32", 96),
 }
+# Reference models that llama.cpp computes, too, and what is changed in their config.json first: its "llama" has no windows. Its
+# GELU looks values up in a table of f16.
+GGUF_FAMILIES = {"llama2": {}, "llama3-rope": {}, "llama-linear-rope-bias": {}, "mistral-window": {"sliding_window": None}, "qwen3": {},
+                 "phi3-fused": {}, "gemma2": {}, "granite": {}, "olmo2-postnorm": {}}
+GGUF_SETTINGS = ("llama yarn", "llama yarn with a factor of attention", "llama linear", "llama llama3", "llama one head dim", "llama biases",
+                 "mistral without window", "qwen2 yarn", "qwen3 tied", "granite", "granite biases", "gemma2 window 5 of 64",
+                 "gemma2 wide heads", "olmo2", "phi3", "phi3 half rotated")
+GGUF_EXACT, GGUF_TABLE = 1e-5, 1e-4
 # least share of tokens that agree, largest difference of all (transformers_logits.py)
 EXACT, STATIC, DYNAMIC = (1.0, 1e-5), (0.1, 0.03), (0.0, 0.03)
 # of the cache that scripts/fetch-test-vocab fills, but for those below DATA
@@ -221,6 +229,63 @@ def llama_cpp_agrees_dequantized(run, model, dtype):
     return done.stdout.strip()
 
 
+def gguf_of(run, source, scheme):
+    out = run.out("gguf")
+    run.call(run.gstick, "quantize", source, "-o", out, "--format", "gguf", "--scheme", scheme, "--dtype", "f32")
+    return os.path.join(out, "model.gguf")
+
+
+def changed(run, folder, changes):
+    """The same weights with another config.json."""
+    source = run.path(folder)
+    if not changes:
+        return source
+    out = run.out("changed")
+    os.mkdir(out)
+    with open(os.path.join(source, "config.json"), encoding="utf-8") as f:
+        config = {**json.load(f), **changes}
+    with open(os.path.join(out, "config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    for name in os.listdir(source):
+        if name.endswith(".safetensors"):
+            os.symlink(os.path.join(source, name), os.path.join(out, name))
+    return out
+
+
+def nll_of(run, model, ids, window):
+    done = run.call(run.gstick, "eval", model, "--tokens", ids, "--window", window, "--json")
+    return json.loads(done.stdout)["nll"]
+
+
+def llama_cpp_computes(run, name, scheme):
+    """A family's reference model as GGUF. Written from codes, then once more as the floats that they stand for: on top of the codes
+    llama.cpp rounds activations to Q8_0, which on random weights moves the mean by up to 7e-3 nats (also of the oldest of these
+    models). So codes and scales are judged by the floats, exactly; Q8_0 itself by two thousandths of the NLL, which only says that
+    its kernels read the file."""
+    package("llama_cpp")
+    ids, source = run.path(f"{FAMILIES}/{name}/ids.i32"), changed(run, f"{FAMILIES}/{name}", GGUF_FAMILIES[name])
+    exact = GGUF_TABLE if name == "gemma2" else GGUF_EXACT
+    if scheme == "float":
+        gguf, want = gguf_of(run, source, "float"), nll_of(run, source, ids, 96)
+        read = nll_of(run, gguf, ids, 96)
+        if abs(read - want) > 1e-6 * want:
+            raise AssertionError(f"the file reads as {read}, its source as {want}")
+        return llama_cpp(run, gguf, ids, 96, exact)
+    packed = gguf_of(run, source, "w8a16")
+    floats, want = gguf_of(run, packed, "float"), nll_of(run, packed, ids, 96)
+    done = run.python("llama_cpp_nll.py", floats, ids, want, "--window", 96, "--tolerance", exact)
+    return f"{done.stdout.strip()}; Q8_0: {llama_cpp(run, packed, ids, 96, 2e-3 * want)}"
+
+
+def llama_cpp_computes_made(run, name):
+    """The same of a model with other settings. What transformers makes of them: made_by_transformers."""
+    package("llama_cpp")
+    from make_model import make
+    folder = run.out("made")
+    ids = make(name, folder)
+    return llama_cpp(run, gguf_of(run, folder, "float"), ids, 128, GGUF_TABLE if name.startswith("gemma2") else GGUF_EXACT)
+
+
 def tokenizer_agrees(run, name):
     """Ids of texts and of random strings are those of the official library, all of them."""
     package("sentencepiece" if name.endswith(".model") else "tokenizers")
@@ -296,6 +361,11 @@ def cases():
             yield f"llama.cpp: {model} w8a16 {dtype}", llama_cpp_agrees, (model, "w8a16", dtype, tolerance)
             yield f"llama.cpp: {model} float {dtype}", llama_cpp_agrees, (model, "float", dtype, tolerance)
             yield f"llama.cpp: {model} w8a16 {dtype} dequantized", llama_cpp_agrees_dequantized, (model, dtype)
+    for model in GGUF_FAMILIES:
+        for scheme in ("float", "w8a16"):
+            yield f"llama.cpp: family {model} {scheme}", llama_cpp_computes, (model, scheme)
+    for name in GGUF_SETTINGS if importlib.util.find_spec("transformers") else ():
+        yield f"llama.cpp: made {name}", llama_cpp_computes_made, (name,)
 
 
 def main():

@@ -1,7 +1,12 @@
 gs_test(gguf SOURCES test_gguf.c)
 gs_test(gguf_hostile SOURCES test_gguf_hostile.c)
 gs_test(gguf_hf SOURCES test_gguf_hf.c)
+gs_test(gguf_families SOURCES test_gguf_families.c LIBS m)
+gs_test(gguf_mixtures SOURCES test_gguf_mixtures.c)
 gs_test(gguf_hf_config SOURCES test_gguf_hf_config.c)
 gs_test(dequant SOURCES test_dequant.c)
 gs_test(gguf_writer SOURCES test_gguf_writer.c)
 gs_test(gguf_hf_put SOURCES test_gguf_hf_put.c LIBS m)
+# the seeds of fuzz_gguf as a test, in every build
+gs_test(fuzz_seeds_gguf SOURCES ../fuzz/fuzz_gguf.c ../fuzz/every_seed_runs.c)
+target_compile_definitions(test_fuzz_seeds_gguf PRIVATE GS_CORPUS="tests/fuzz/corpus/fuzz_gguf")

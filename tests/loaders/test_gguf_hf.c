@@ -137,10 +137,6 @@ static void rows_that_do_not_split_into_heads_are_refused(void **state) {
     usual_keys();
     gguf_tensor_f32(&b, "blk.0.attn_q.weight", 6, HIDDEN); /* heads of three */
     expect_refusal(GS_E_FORMAT, "2 heads");
-    begin_model();
-    usual_keys();
-    gguf_tensor_f32(&b, "blk.0.attn_q.bias", 0, HIDDEN);
-    expect_refusal(GS_E_UNSUPPORTED, "attn_q.bias");
 }
 
 static void one_part_of_a_split_model_is_refused(void **state) {

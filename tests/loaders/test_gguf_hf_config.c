@@ -190,8 +190,8 @@ static void metadata_that_changes_the_arithmetic_is_not_ignored(void **state) {
     (void)state;
     begin_model();
     usual_keys();
-    gguf_kv_u32(&b, "llama.expert_count", 8);
-    expect_refusal(GS_E_UNSUPPORTED, "expert_count");
+    gguf_kv_u32(&b, "llama.expert_shared_count", 8);
+    expect_refusal(GS_E_UNSUPPORTED, "expert_shared_count");
     begin_model();
     usual_keys();
     gguf_kv_f32(&b, "llama.attention.scale", 0.25f);
@@ -233,8 +233,8 @@ static void other_rope_scaling_is_unsupported(void **state) {
     begin_model();
     usual_keys();
     gguf_kv_u32(&b, "llama.vocab_size", 5);
-    gguf_kv_text(&b, "llama.rope.scaling.type", "yarn");
-    expect_refusal(GS_E_UNSUPPORTED, "'yarn'");
+    gguf_kv_text(&b, "llama.rope.scaling.type", "longrope");
+    expect_refusal(GS_E_UNSUPPORTED, "'longrope'");
     begin_model();
     usual_keys();
     gguf_kv_u32(&b, "llama.vocab_size", 5);
