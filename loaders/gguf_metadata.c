@@ -71,12 +71,7 @@ gs_status gs_gguf_read_name(gs_gguf_cursor *c, const char *what, gs_gguf_str *ou
     if (out->len < 1 || out->len > GS_GGUF_MAX_NAME)
         return GS_FAIL(err, GS_E_FORMAT, "%s at byte %zu has %zu bytes, allowed are 1 to %d", what,
                        start, out->len, GS_GGUF_MAX_NAME);
-    for (size_t i = 0; i < out->len;) {
-        size_t n = gs_utf8_sequence(out->data + i, out->len - i);
-        if (n == 0 || out->data[i] == 0)
-            return GS_FAIL(err, GS_E_FORMAT, "%s at byte %zu is not text", what, start);
-        i += n;
-    }
+    if (!gs_utf8_is_plain(out->data, out->len)) return GS_FAIL(err, GS_E_FORMAT, "%s at byte %zu is not text", what, start);
     return GS_OK;
 }
 

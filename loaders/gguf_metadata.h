@@ -32,7 +32,8 @@ gs_status gs_gguf_read_u64(gs_gguf_cursor *c, const char *what, uint64_t *out,
                            gs_error *err) GS_NODISCARD;
 gs_status gs_gguf_read_str(gs_gguf_cursor *c, const char *what, gs_gguf_str *out,
                            gs_error *err) GS_NODISCARD;
-/* A string that is a key or a tensor name: 1..GS_GGUF_MAX_NAME bytes of UTF-8, no NUL. */
+/* A string that is a key or a tensor name: 1..GS_GGUF_MAX_NAME bytes of UTF-8 without control
+ * characters. */
 gs_status gs_gguf_read_name(gs_gguf_cursor *c, const char *what, gs_gguf_str *out,
                             gs_error *err) GS_NODISCARD;
 /* Bytes of s to print in a message: at most 200, not cutting a character. For "%.*s". */

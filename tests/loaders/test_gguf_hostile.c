@@ -106,10 +106,13 @@ static void names_must_be_text_of_a_sane_length(void **state) {
     gguf_kv_u32(&b, "", 1);
     gguf_data(&b);
     expect_refusal(GS_E_FORMAT, "0 bytes");
-    gguf_begin(&b, 3);
-    gguf_kv_u32(&b, "k\xff", 1);
-    gguf_data(&b);
-    expect_refusal(GS_E_FORMAT, "not text");
+    static const char *const bad[] = {"k\xff", "k\x1b[2J", "k\xc2\x9b"}; /* no UTF-8, and what a terminal obeys */
+    for (size_t i = 0; i < GS_COUNTOF(bad); i++) {
+        gguf_begin(&b, 3);
+        gguf_kv_u32(&b, bad[i], 1);
+        gguf_data(&b);
+        expect_refusal(GS_E_FORMAT, "not text");
+    }
     gguf_begin(&b, 3);
     gguf_int(&b, 2, 8);
     gguf_raw(&b, "k", 2); /* with its NUL */
