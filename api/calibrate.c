@@ -191,9 +191,10 @@ gs_status gs_calibrate(gs_session *session, const char *model, const char *stati
     *result = (gs_calibrate_result){0};
     GS_TRY(gs_output_check_dir(model, statistics, err));
     GS_TRY(gs_opened_open(session->context.helper, model, NULL, &opened, err));
-    gs_status status = opened.bundle ? GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle: calibrate the float model",
-                                               model, gs_bundle_type(opened.bundle))
-                                     : gs_calibration_run(&session->context, opened.model, model, statistics, o, result, err);
+    bool quantized = opened.bundle && !gs_bundle_is_float(opened.bundle);
+    gs_status status = quantized ? GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle: calibrate the float model", model,
+                                           gs_bundle_type(opened.bundle))
+                                 : gs_calibration_run(&session->context, opened.model, model, statistics, o, result, err);
     gs_opened_close(&opened);
     result->seconds = gs_clock() - began;
     result->tokens_per_second = (double)result->tokens / result->seconds;

@@ -290,7 +290,7 @@ static gs_status prepare(job *j, const char *bundle, gs_error *err) {
     GS_TRY(gs_bundle_format_find(j->options->format, &j->format, err));
     GS_TRY(gs_choices_take_format(&j->choices, j->options, j->format, err));
     GS_TRY(gs_opened_open(j->cx->helper, j->path, NULL, &j->source, err));
-    if (j->source.bundle)
+    if (j->source.bundle && !gs_bundle_is_float(j->source.bundle))
         return GS_FAIL(err, GS_E_UNSUPPORTED, "%s is a %s bundle already", j->path, gs_bundle_type(j->source.bundle));
     GS_TRY(gs_choices_check_names(&j->choices, j->source.model, err));
     GS_TRY(check_cache(j, err));

@@ -1,5 +1,6 @@
 #include <api/smoothing_check.h>
 
+#include <api/opened.h>
 #include <base/mem.h>
 #include <eval/head.h>
 #include <llm/walk.h>
@@ -8,31 +9,25 @@
 static gs_status fold(void *algo, gs_net *segment, gs_error *err) { return gs_smooth_quant_fold(algo, segment, err); }
 
 typedef struct check {
-    gs_model *plain, *folded;
+    gs_opened plain, folded;
     float *plain_hidden, *folded_hidden; /* [count, hidden] */
     float change, largest;               /* of the logits */
 } check;
-
-static gs_status open_model(const gs_context *cx, const char *path, gs_model_rewrite *rewrite, void *ctx, gs_model **out,
-                            gs_error *err) {
-    gs_checkpoint *checkpoint;
-    GS_TRY(gs_checkpoint_open(path, NULL, &checkpoint, err));
-    return gs_model_take_as(cx->helper, checkpoint, rewrite, ctx, out, err);
-}
 
 static gs_status run(check *c, gs_context *cx, const char *path, gs_comp_algo *algo, const int32_t *tokens,
                      int64_t count, gs_error *err) {
     int64_t starts[2] = {0, count};
     gs_batch batch = {.rows = count, .sequences = 1, .starts = starts};
-    GS_TRY(open_model(cx, path, NULL, NULL, &c->plain, err));
-    GS_TRY(open_model(cx, path, fold, algo, &c->folded, err));
-    size_t cells = (size_t)count * (size_t)gs_model_settings(c->plain)->hidden;
+    GS_TRY(gs_opened_open(cx->helper, path, NULL, &c->plain, err));
+    GS_TRY(gs_opened_open_as(cx->helper, path, fold, algo, &c->folded, err));
+    const gs_model *plain = c->plain.model, *folded = c->folded.model;
+    size_t cells = (size_t)count * (size_t)gs_model_settings(plain)->hidden;
     c->plain_hidden = gs_calloc(cells, sizeof(float));
     c->folded_hidden = gs_calloc(cells, sizeof(float));
     if (!c->plain_hidden || !c->folded_hidden) return gs_error_nomem(err, cells * sizeof(float));
-    GS_TRY(gs_walk_hidden(cx, c->plain, GS_GEMM_F32, tokens, &batch, c->plain_hidden, NULL, NULL, err));
-    GS_TRY(gs_walk_hidden(cx, c->folded, GS_GEMM_F32, tokens, &batch, c->folded_hidden, NULL, NULL, err));
-    return gs_head_change(cx, c->folded, c->plain, GS_GEMM_F32, count, c->folded_hidden, c->plain_hidden, &c->change,
+    GS_TRY(gs_walk_hidden(cx, plain, GS_GEMM_F32, tokens, &batch, c->plain_hidden, NULL, NULL, err));
+    GS_TRY(gs_walk_hidden(cx, folded, GS_GEMM_F32, tokens, &batch, c->folded_hidden, NULL, NULL, err));
+    return gs_head_change(cx, folded, plain, GS_GEMM_F32, count, c->folded_hidden, c->plain_hidden, &c->change,
                           &c->largest, err);
 }
 
@@ -41,8 +36,8 @@ gs_status gs_smoothing_check(gs_context *cx, const char *path, gs_comp_algo *alg
     check c = {0};
     gs_status status = run(&c, cx, path, algo, tokens, count, err);
     *change = c.largest > 0 ? (double)c.change / (double)c.largest : (double)c.change;
-    gs_model_close(c.plain);
-    gs_model_close(c.folded);
+    gs_opened_close(&c.plain);
+    gs_opened_close(&c.folded);
     gs_free(c.plain_hidden);
     gs_free(c.folded_hidden);
     return status;

@@ -31,6 +31,13 @@ static const gs_bundle_reader *find_reader(const char *path, const gs_bundle_ope
     return found;
 }
 
+bool gs_bundle_is_float(const gs_bundle *b) {
+    const gs_bundle_content *c = &b->content;
+    int64_t quantized = 0;
+    for (int s = GS_SCHEME_FLOAT + 1; s < GS_SCHEME_COUNT; s++) quantized += c->linears[s];
+    return quantized == 0 && !c->caches && !c->rewrite && strcmp(c->dominant, gs_scheme_name(GS_SCHEME_FLOAT)) == 0;
+}
+
 const char *gs_bundle_type(const gs_bundle *b) { return b->content.dominant; }
 const char *gs_bundle_format_name(const gs_bundle *b) { return b->reader->name; }
 

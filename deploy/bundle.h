@@ -33,6 +33,8 @@ typedef struct gs_bundle_open_options {
 gs_status gs_bundle_open(const char *path, const gs_bundle_open_options *options, gs_bundle **out,
                          gs_checkpoint **checkpoint, gs_error *err) GS_NODISCARD;
 void gs_bundle_close(gs_bundle *b); /* NULL ok */
+/* Nothing in it is quantized: a float model in the form of a bundle. */
+bool gs_bundle_is_float(const gs_bundle *b);
 /* The dominant type, "W8A16". */
 const char *gs_bundle_type(const gs_bundle *b);
 /* The format's name, "ascend". */

@@ -106,6 +106,7 @@ static gs_status add_folded_bias(const linear *l, const gs_tensor *deq, const gs
     gs_status status = any ? gs_content_make(l->content, l->hf, GS_ROLE_BIAS, GS_F32, n, 0, &data, err) : GS_OK;
     if (any && status == GS_OK) memcpy(data, bias, (size_t)n * sizeof *bias);
     gs_free(bias);
+    gs_mindspore_ckpt_drop(c->rules, l->weight);
     return status;
 }
 
@@ -173,6 +174,7 @@ static gs_status add(gs_bundle_content *c, const gs_tensor *t, gs_error *err) {
     return name ? gs_content_add(c, t, name, err) : GS_E_NOMEM;
 }
 
+static void drop(const void *rules, const gs_tensor *t) { gs_mindspore_ckpt_drop(rules, t); }
 static void release(void *rules) { gs_mindspore_ckpt_close(rules); }
 
 static gs_status open_bundle(const char *path, const gs_bundle_open_options *options, gs_bundle_content *c,
@@ -187,6 +189,7 @@ static gs_status open_bundle(const char *path, const gs_bundle_open_options *opt
     c->rules = ckpt;
     c->release = release;
     GS_TRY(gs_checkpoint_open_parts(path, &parts, &c->checkpoint, err));
+    gs_checkpoint_drop_by(c->checkpoint, drop, ckpt);
     GS_TRY(gs_content_compute(c, err));
     for (size_t i = 0; i < gs_mindspore_ckpt_count(ckpt); i++) GS_TRY(add(c, gs_mindspore_ckpt_at(ckpt, i), err));
     return GS_OK;

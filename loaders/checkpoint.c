@@ -17,6 +17,8 @@ struct gs_checkpoint {
     gs_map by_name; /* name -> place, of GGUF's or of presented tensors; empty: the shards know */
     gs_tensor *presented; /* by a format's reader, NULL: the files' own tensors; names owned */
     size_t npresented;
+    gs_checkpoint_dropper *drop; /* of presented tensors, or NULL */
+    const void *drop_ctx;
 };
 
 static void free_presented(gs_tensor *tensors, size_t n) {
@@ -245,7 +247,13 @@ const gs_tensor *gs_checkpoint_find(const gs_checkpoint *c, const char *name) {
     return gs_map_get(&c->by_name, name, strlen(name), &i) ? gs_checkpoint_at(c, (size_t)i) : NULL;
 }
 
+void gs_checkpoint_drop_by(gs_checkpoint *c, gs_checkpoint_dropper *drop, const void *ctx) {
+    c->drop = drop;
+    c->drop_ctx = ctx;
+}
+
 void gs_checkpoint_drop(const gs_checkpoint *c, const gs_tensor *t) {
+    if (c->drop) c->drop(c->drop_ctx, t);
     if (c->gguf) gs_filemap_drop_bytes(gs_gguf_file(c->gguf), t->data, t->bytes);
     else gs_shards_drop(c->shards, t);
 }

@@ -50,6 +50,10 @@ void gs_checkpoint_close(gs_checkpoint *c);
  * a second call only: the files' own tensors stay. GS_E_FORMAT for two of one name, or for bytes that are not what
  * dtype, shape, layout and order make (gs_tensor_check); on failure the checkpoint is unchanged. */
 gs_status gs_checkpoint_present(gs_checkpoint *c, const gs_tensor *tensors, size_t n, gs_error *err) GS_NODISCARD;
+/* Who gives the pages of presented tensors back that lie in none of the checkpoint's own files: gs_checkpoint_drop asks it. ctx
+ * is the caller's and stays as long as the checkpoint is read. */
+typedef void gs_checkpoint_dropper(const void *ctx, const gs_tensor *t);
+void gs_checkpoint_drop_by(gs_checkpoint *c, gs_checkpoint_dropper *drop, const void *ctx);
 gs_container gs_checkpoint_container(const gs_checkpoint *c);
 const char *gs_checkpoint_path(const gs_checkpoint *c);
 const gs_model_config *gs_checkpoint_config(const gs_checkpoint *c);

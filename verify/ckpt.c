@@ -1,5 +1,6 @@
 /* A MindSpore checkpoint with the names of Golden Stick's older layers (AB 6.2): one .ckpt beside config.json. What a linear
  * is follows from what it stores. */
+#include <verify/mindformers.h>
 #include <verify/scan.h>
 
 #include <base/mem.h>
@@ -7,31 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    const char *ours, *theirs;
-} endings[] = {
-    {"self_attn.q_proj", "attention.wq"},     {"self_attn.k_proj", "attention.wk"},
-    {"self_attn.v_proj", "attention.wv"},     {"self_attn.o_proj", "attention.wo"},
-    {"mlp.gate_proj", "feed_forward.w1"},     {"mlp.up_proj", "feed_forward.w3"},
-    {"mlp.down_proj", "feed_forward.w2"},     {"input_layernorm", "attention_norm"},
-    {"post_attention_layernorm", "ffn_norm"}, {"model.embed_tokens", "model.tok_embeddings"},
-    {"model.norm", "model.norm_out"},
-};
-
-/* The module's name in the checkpoint's words. */
-static void translate(const char *name, char out[300]) {
-    size_t n = strlen(name);
-    snprintf(out, 300, "%.290s", name);
-    for (size_t i = 0; i < GS_COUNTOF(endings); i++) {
-        size_t k = strlen(endings[i].ours);
-        if (n < k || strcmp(name + n - k, endings[i].ours) != 0 || (n > k && name[n - k - 1] != '.')) continue;
-        snprintf(out, 300, "%.*s%s", (int)(n - k > 200 ? 200 : n - k), name, endings[i].theirs);
-        return;
-    }
-}
-
 typedef struct stems {
-    char name[300];
+    char name[GS_MINDFORMERS_NAME];
     gs_module *m;
 } stems;
 
@@ -92,7 +70,7 @@ static gs_status check_module(gs_subject *s, gs_module *m, const void *ctx, gs_e
     (void)ctx;
     stems n = {.m = m};
     bool vector = m->op == GS_OP_RMSNORM;
-    translate(m->name, n.name);
+    gs_mindformers_name(m->name, n.name);
     m->type = GS_TYPE_FLOAT;
     if (m->op == GS_OP_LINEAR && find(s, &n, "._layer.weight")) return check_linear(s, &n, err);
     if (m->tied && !find(s, &n, ".weight")) return GS_OK;

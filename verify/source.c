@@ -1,6 +1,9 @@
 #include <verify/source.h>
 
+#include <base/affix.h>
+#include <base/file.h>
 #include <base/mem.h>
+#include <verify/mindformers.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -13,17 +16,67 @@ typedef struct group {
     int n;
 } group;
 
+/* ---- a MindSpore checkpoint ---- */
+
+/* The one .ckpt of the directory, in fresh memory; NULL: there is none, or there are several. */
+static char *find_ckpt(const char *path) {
+    char **names = NULL, *found = NULL;
+    size_t count = 0, ckpts = 0;
+    if (!gs_path_is_dir(path) || gs_dir_list(path, &names, &count, NULL) != GS_OK) return NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (!gs_ends_with(names[i], ".ckpt")) continue;
+        gs_free(found);
+        found = gs_path_join(path, names[i]);
+        ckpts++;
+    }
+    gs_strlist_free(names, count);
+    if (ckpts == 1) return found;
+    gs_free(found);
+    return NULL;
+}
+
+static void drop(const void *ckpt, const gs_tensor *t) { gs_mindspore_ckpt_drop(ckpt, t); }
+
+static gs_status present_ckpt(gs_source *s, gs_error *err) {
+    size_t n = gs_mindspore_ckpt_count(s->ckpt);
+    gs_tensor *shown = gs_calloc(n + 1, sizeof *shown);
+    char (*name)[GS_MINDFORMERS_NAME] = gs_calloc(n + 1, sizeof *name);
+    for (size_t i = 0; shown && name && i < n; i++) {
+        shown[i] = *gs_mindspore_ckpt_at(s->ckpt, i);
+        gs_mindformers_back(shown[i].name, name[i]);
+        shown[i].name = name[i];
+    }
+    gs_status status = shown && name ? gs_checkpoint_present(s->checkpoint, shown, n, err) : gs_error_nomem(err, n * sizeof *shown);
+    gs_checkpoint_drop_by(s->checkpoint, drop, s->ckpt);
+    gs_free(shown);
+    gs_free(name);
+    return status;
+}
+
+static gs_status open_ckpt(const char *path, const char *file, gs_source *out, gs_error *err) {
+    const gs_checkpoint_parts none = {0};
+    GS_TRY(gs_mindspore_ckpt_open(file, &out->ckpt, err));
+    GS_TRY(gs_checkpoint_open_parts(path, &none, &out->checkpoint, err));
+    return present_ckpt(out, err);
+}
+
 gs_status gs_source_open(const char *path, const gs_network_helper *extra, gs_source *out, gs_error *err) {
     *out = (gs_source){0};
-    GS_TRY(gs_checkpoint_open(path, NULL, &out->checkpoint, err));
+    char *file = find_ckpt(path);
+    gs_status status = file ? open_ckpt(path, file, out, err) : gs_checkpoint_open(path, NULL, &out->checkpoint, err);
+    gs_free(file);
+    GS_TRY(status);
     return gs_model_rename(extra, out->checkpoint, &out->helper, err);
 }
 
 void gs_source_close(gs_source *s) {
     gs_free(s->joined);
     gs_checkpoint_close(s->checkpoint);
+    gs_mindspore_ckpt_close(s->ckpt);
     *s = (gs_source){0};
 }
+
+/* ---- tensors ---- */
 
 /* "<block>.<stem>.<suffix>": the length of "<block>." when the stem stands there, else 0. */
 static size_t block_before(const char *name, const char *stem, const char **suffix) {

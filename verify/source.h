@@ -5,16 +5,19 @@
 #define GS_VERIFY_SOURCE_H
 
 #include <llm/model.h>
+#include <loaders/mindspore_ckpt.h>
 
 typedef struct gs_source {
     gs_checkpoint *checkpoint;
+    gs_mindspore_ckpt *ckpt; /* where its tensors are a MindSpore checkpoint's, else NULL */
     const gs_network_helper *helper;
     gs_tensor made; /* what find has cut out or joined, of the name `name` */
     char name[400];
     void *joined;
 } gs_source;
 
-/* extra: a row given at run time, or NULL. */
+/* A model, or a directory with config.json and one MindSpore checkpoint. extra: a row given at run time, or NULL. On failure
+ * *out can be closed. */
 gs_status gs_source_open(const char *path, const gs_network_helper *extra, gs_source *out, gs_error *err) GS_NODISCARD;
 void gs_source_close(gs_source *s);
 /* rows: how many the module has. *out: NULL when the source has no such tensor, nor its parts, nor the fused one it is

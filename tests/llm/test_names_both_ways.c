@@ -50,8 +50,8 @@ static void quantize(const work *w, const char *model, const char *scheme, const
     gs_quantize_result_clear(&r);
 }
 
-static void verified(const work *w, const char *bundle) {
-    const char *const against[] = {NULL, w->packed, w->parts};
+static void verified(const work *w, const char *bundle, const char *ckpt) {
+    const char *const against[] = {NULL, w->packed, w->parts, ckpt};
     for (size_t i = 0; i < GS_COUNTOF(against); i++) {
         gs_error err = {0};
         gs_verify_result v;
@@ -109,7 +109,7 @@ static void bundles_of_both_layouts_are_the_same(void **state) {
             expect_word(a, formats[f].file, formats[f].has, true);
             expect_word(a, formats[f].file, formats[f].has_not, false);
             expect_same_file(a, b, formats[f].file);
-            verified(&w, a);
+            verified(&w, a, NULL);
             expect_same_logits(a, NULL, b, NULL, 96);
         }
     close_work(&w);
@@ -133,7 +133,7 @@ static void exports_come_back(void **state) {
         snprintf(name, sizeof name, "%s-there", forms[s]);
         export(&w, first, "mindspore-ckpt", name, there);
         expect_word(there, "model.ckpt", "attention.wk._layer.weight", true);
-        verified(&w, there);
+        verified(&w, there, NULL);
         snprintf(name, sizeof name, "%s-back", forms[s]);
         export(&w, there, "mindspore", name, back);
         expect_same_file(first, back, "quant-model-00001-of-00001.safetensors");
@@ -148,13 +148,37 @@ static void float_models_too(void **state) {
     char there[1100], back[1100], of_parts[1100];
     work w = open_work();
     export(&w, w.packed, "mindspore-ckpt", "there", there);
-    verified(&w, there);
+    verified(&w, there, NULL);
     expect_same_logits(there, NULL, w.packed, NULL, 96);
     export(&w, there, "compressed-tensors", "back", back);
     export(&w, w.parts, "compressed-tensors", "of_parts", of_parts);
     expect_word(back, "model.safetensors", "self_attn.W_pack.weight", true);
     expect_same_file(back, of_parts, "model.safetensors");
-    verified(&w, back);
+    verified(&w, back, there);
+    close_work(&w);
+}
+
+/* A float checkpoint of MindSpore's is a model like any other: to calibrate, to quantize, to verify against. */
+static void mindspore_checkpoints_are_quantized(void **state) {
+    (void)state;
+    char there[1100], a[1100], b[1100], name[100];
+    work w = open_work();
+    export(&w, w.packed, "mindspore-ckpt", "there", there);
+    for (size_t s = 0; s < GS_COUNTOF(schemes); s++) {
+        snprintf(name, sizeof name, "%s-of-packed", schemes[s]);
+        quantize(&w, w.packed, schemes[s], "ascend", name, a);
+        snprintf(name, sizeof name, "%s-of-ckpt", schemes[s]);
+        quantize(&w, there, schemes[s], "ascend", name, b);
+        expect_same_file(a, b, "quant_model_weights.safetensors");
+        expect_same_file(a, b, "quant_model_description.json");
+        expect_same_file(a, b, "config.json");
+        verified(&w, b, there);
+    }
+    gs_error err = {0};
+    gs_quantize_result r;
+    place(b, w.dir, "twice");
+    assert_fails(gs_quantize(w.session, a, b, NULL, &r, &err), GS_E_UNSUPPORTED, &err); /* it is quantized */
+    assert_non_null(strstr(err.text, "is a W8A8 bundle already"));
     close_work(&w);
 }
 
@@ -204,6 +228,7 @@ int main(void) {
         cmocka_unit_test(bundles_of_both_layouts_are_the_same),
         cmocka_unit_test(exports_come_back),
         cmocka_unit_test(float_models_too),
+        cmocka_unit_test(mindspore_checkpoints_are_quantized),
         cmocka_unit_test(a_changed_part_is_found),
         cmocka_unit_test(an_int8_cache_has_no_place),
     };

@@ -186,12 +186,36 @@ static void every_failing_allocation_is_survived(void **state) {
     remove_places(&p);
 }
 
+static const gs_tensor *dropped;
+static void note_dropped(const void *ctx, const gs_tensor *t) {
+    static gs_tensor copy;
+    assert_ptr_equal(ctx, &dropped);
+    copy = *t;
+    dropped = &copy;
+}
+
+static void others_pages_are_given_back_by_others(void **state) {
+    (void)state;
+    uint8_t own[8] = {0};
+    gs_tensor t[3];
+    places p = make();
+    gs_checkpoint *c = open_two(&p);
+    shown(c, own, t);
+    gs_checkpoint_drop_by(c, note_dropped, &dropped);
+    gs_checkpoint_drop(c, &t[0]);
+    assert_non_null(dropped);
+    assert_ptr_equal(dropped->data, t[0].data);
+    gs_checkpoint_close(c);
+    remove_places(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_have_names_of_their_own),
         cmocka_unit_test(wrong_parts_are_named),
         cmocka_unit_test(exactly_the_presented_tensors_are_shown),
         cmocka_unit_test(tensors_that_cannot_be_shown_change_nothing),
+        cmocka_unit_test(others_pages_are_given_back_by_others),
         cmocka_unit_test(every_failing_allocation_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
