@@ -27,7 +27,8 @@ static void help(FILE *to) {
     fprintf(to, "\nA typical job:\n"
                 "  gstick quantize MODEL --scheme w8a8 --calib wiki.train.raw -o BUNDLE\n"
                 "  gstick eval BUNDLE --text wiki.test.raw --against MODEL\n\n"
-                "MODEL is a Hugging Face directory (safetensors, or pytorch_model.bin) or a GGUF file. `gstick COMMAND --help` says more.\n");
+                "MODEL is a Hugging Face directory (safetensors, pytorch_model.bin\n"
+                "or a MindSpore .ckpt) or a GGUF file. `gstick COMMAND --help` says more.\n");
 }
 
 int main(int argc, char **argv) {

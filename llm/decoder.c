@@ -110,6 +110,7 @@ static gs_attr rope_attr(const builder *b, int64_t heads) {
     a.rope.head_dim = c->head_dim;
     a.rope.rotary_dim = c->rotary_dim == c->head_dim ? 0 : c->rotary_dim;
     a.rope.theta = b->window ? c->sliding_rope_theta : c->rope_theta;
+    if (b->window && b->settings->helper->window_unscaled) return a;
     a.rope.kind = rope_kind(s->kind);
     a.rope.factor = s->factor;
     a.rope.low_freq_factor = s->low_freq_factor;

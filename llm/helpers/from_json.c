@@ -36,6 +36,7 @@ static const member members[] = {
     M(TEXT, attention_multiplier), M(TEXT, attention_width), M(TEXT, attention_softcap), M(TEXT, logits_softcap),
     M(TEXT, logits_divisor),
     M(FLAG, window), M(TEXT, window_when), M(TEXT, window_from), M(COUNT, window_every),
+    M(FLAG, window_unscaled),
     M(TEXT, expert_width), M(BIAS, expert_renormalize), M(TEXT, dense_layers), M(TEXT, expert_every),
 };
 #undef M

@@ -87,6 +87,7 @@ typedef struct gs_network_helper {
     const char *window_when; /* key of config.json that must be true, else no layer has one */
     const char *window_from; /* key: in layers from that one on */
     int64_t window_every;    /* in all but each so-maniest layer; 0: in all. sliding_window_pattern must agree */
+    bool window_unscaled;    /* a layer with one rotates without the rope scaling, which is for the others */
 
     /* Experts: config.json counts them (num_experts and its other spellings, num_experts_per_tok). */
     const char *expert_width;       /* key of their intermediate size; NULL: intermediate_size */

@@ -53,6 +53,9 @@ SETTINGS = {
                                           "mlp_only_layers": [0, 2]}),
     "gemma3 described": ("gemma3_text", {"head_dim": 32, "sliding_window": 20, "query_pre_attn_scalar": 24, "num_hidden_layers": 7},
                          "examples/helpers/gemma3_text.json"),
+    "olmo3 described": ("olmo3", {"sliding_window": 20, "num_hidden_layers": 5, "rope_scaling":
+                                  {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}},
+                        "examples/helpers/olmo3.json"),
     # what llama.cpp computes, too
     "llama yarn with a factor of attention": ("llama", rope("yarn", factor=4.0, original_max_position_embeddings=32,
                                                             attention_factor=0.7)),

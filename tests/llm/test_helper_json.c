@@ -2,7 +2,7 @@
  * with itself. */
 #include "logits.h"
 
-#include <llm/helpers/network_helper.h>
+#include <llm/model.h>
 
 #define NAMES                                                                                                          \
     "\"embed\": \"model.embed_tokens\", \"final_norm\": \"model.norm\", \"head\": \"lm_head\", "                      \
@@ -170,14 +170,48 @@ static void a_file_that_is_not_there_is_named(void **state) {
     assert_non_null(strstr(err.text, "/nowhere/row.json"));
 }
 
-/* The file that docs/adding-a-model.md points to. */
-static void the_example_is_read(void **state) {
+/* The files that docs/adding-a-model.md points to. */
+static void the_examples_are_read(void **state) {
     (void)state;
     gs_error err = {0};
     gs_network_helper *r;
     assert_ok(gs_network_helper_load("examples/helpers/gemma3_text.json", &r, &err), &err);
     assert_true(r->norm_plus_one && r->window_every == 6);
     gs_network_helper_free(r);
+}
+
+static gs_rope_kind rotation_of(const gs_network_helper *row, const gs_model_config *config, int segment) {
+    gs_error err = {0};
+    gs_net *net;
+    gs_rope_kind kind = GS_ROPE_LINEAR;
+    assert_ok(gs_model_blueprint_as(row, config, segment, &net, NULL, &err), &err);
+    for (int i = 0; i < gs_net_node_count(net); i++)
+        if (gs_net_node(net, i)->op == GS_OP_ROPE) kind = gs_net_node(net, i)->attr.rope.kind;
+    gs_net_destroy(net);
+    return kind;
+}
+
+/* As published OLMo-3 files have it: one scaling for all layers is said, and those with a window do without. */
+static void scaling_may_be_for_layers_without_a_window(void **state) {
+    (void)state;
+    static const char text[] =
+        "{\"model_type\": \"olmo3\", \"vocab_size\": 32, \"hidden_size\": 16, \"intermediate_size\": 24, \"num_hidden_layers\": 2,"
+        " \"num_attention_heads\": 2, \"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-06, \"sliding_window\": 8,"
+        " \"layer_types\": [\"sliding_attention\", \"full_attention\"], \"rope_theta\": 500000, \"tie_word_embeddings\": false,"
+        " \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 8.0, \"original_max_position_embeddings\": 32}}";
+    gs_error err = {0};
+    gs_network_helper *row;
+    gs_model_config config;
+    cJSON *json;
+    assert_ok(gs_network_helper_load("examples/helpers/olmo3.json", &row, &err), &err);
+    assert_ok(gs_json_parse(text, sizeof text - 1, &json, &err), &err);
+    assert_ok(gs_model_config_from_json(json, &config, &err), &err);
+    assert_int_equal(rotation_of(row, &config, 1), GS_ROPE_PLAIN);
+    assert_int_equal(rotation_of(row, &config, 2), GS_ROPE_YARN);
+    row->window_unscaled = false;
+    assert_int_equal(rotation_of(row, &config, 1), GS_ROPE_YARN);
+    gs_model_config_clear(&config);
+    gs_network_helper_free(row);
 }
 
 /* Every member of the struct can be said: what is read back is what was written. */
@@ -190,7 +224,7 @@ static void all_members_are_read(void **state) {
         "\"norm_plus_one\": true, \"qk_norm_whole\": true, \"alibi\": true, \"normalize_head\": true, \"tied\": true, "
         "\"embedding_multiplier\": \"a\", \"embedding_by_width\": true, \"residual_multiplier\": \"b\", "
         "\"attention_multiplier\": \"c\", \"attention_width\": \"d\", \"attention_softcap\": \"e\", \"logits_softcap\": \"f\", "
-        "\"logits_divisor\": \"g\", \"window\": true, \"window_when\": \"h\", \"window_from\": \"i\", \"window_every\": 6");
+        "\"logits_divisor\": \"g\", \"window\": true, \"window_when\": \"h\", \"window_from\": \"i\", \"window_every\": 6, \"window_unscaled\": true");
     gs_error err = {0};
     gs_network_helper *r;
     assert_ok(gs_network_helper_parse(text, strlen(text), &r, &err), &err);
@@ -200,7 +234,7 @@ static void all_members_are_read(void **state) {
     assert_string_equal(r->alternative.embed_tensor, "embedding_weight");
     assert_true(strcmp(r->qkv_bias, "true") == 0 && strcmp(r->o_bias, "key") == 0 && !r->mlp_bias);
     assert_true(r->qkv_by_group && r->norm_plus_one && r->qk_norm_whole && r->alibi && r->normalize_head && r->tied);
-    assert_true(r->embedding_by_width && r->window && r->window_every == 6 && !r->settle);
+    assert_true(r->embedding_by_width && r->window && r->window_every == 6 && r->window_unscaled && !r->settle);
     const char *const keys[] = {r->embedding_multiplier, r->residual_multiplier, r->attention_multiplier, r->attention_width,
                                 r->attention_softcap, r->logits_softcap, r->logits_divisor, r->window_when, r->window_from};
     for (size_t i = 0; i < GS_COUNTOF(keys); i++) assert_true(keys[i][0] == "abcdefghi"[i]);
@@ -214,7 +248,8 @@ int main(void) {
         cmocka_unit_test(quantize_verify_and_evaluate_know_it),
         cmocka_unit_test(a_wrong_row_is_told_what_is_wrong),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
-        cmocka_unit_test(the_example_is_read),
+        cmocka_unit_test(the_examples_are_read),
+        cmocka_unit_test(scaling_may_be_for_layers_without_a_window),
         cmocka_unit_test(all_members_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
