@@ -8,19 +8,20 @@
 
 enum { SAMPLE = 4096 };
 
-static gs_status hash_settings(const gs_model_config *c, gs_hasher *h, gs_error *err) {
-    gs_strbuf text = {0};
-    const gs_rope_scaling *r = &c->rope_scaling;
-    gs_strbuf_printf(&text, "%s|%s|%lld %lld %lld %lld %lld %lld %lld|", c->model_type, c->hidden_act,
-                     (long long)c->vocab, (long long)c->hidden, (long long)c->intermediate, (long long)c->layers,
-                     (long long)c->heads, (long long)c->kv_heads, (long long)c->head_dim);
-    gs_strbuf_printf(&text, "%.17g %.17g|%s %.17g %.17g %.17g %lld|", c->norm_eps, c->rope_theta, r->name, r->factor,
-                     r->low_freq_factor, r->high_freq_factor, (long long)r->original_max_positions);
-    gs_strbuf_printf(&text, "%d%d%d\n", c->tied, c->attention_bias, c->mlp_bias);
-    gs_status status = text.failed ? gs_error_nomem(err, 512) : GS_OK;
-    if (status == GS_OK) gs_hasher_update(h, text.data, text.len);
-    gs_strbuf_clear(&text);
-    return status;
+/* What it computes: operations, attributes and shapes of every segment, as text. */
+static gs_status hash_network(const gs_model *m, gs_hasher *h, gs_error *err) {
+    for (int i = 0; i < gs_model_segments(m); i++) {
+        gs_strbuf text = {0};
+        gs_net *net;
+        GS_TRY(gs_model_segment(m, i, &net, err));
+        gs_net_dump(net, &text);
+        gs_net_destroy(net);
+        gs_status status = text.failed ? gs_error_nomem(err, text.len) : GS_OK;
+        if (status == GS_OK) gs_hasher_update(h, text.data, text.len);
+        gs_strbuf_clear(&text);
+        GS_TRY(status);
+    }
+    return GS_OK;
 }
 
 static void hash_bytes(const gs_tensor *t, gs_hasher *h) {
@@ -49,7 +50,7 @@ gs_status gs_model_fingerprint(const gs_model *m, uint64_t *out, gs_error *err) 
     char hex[33];
     gs_hasher *h = gs_hasher_create();
     if (!h) return gs_error_nomem(err, 1024);
-    gs_status status = hash_settings(gs_model_settings(m), h, err);
+    gs_status status = hash_network(m, h, err);
     for (size_t i = 0; status == GS_OK && i < gs_checkpoint_count(c); i++) {
         const gs_tensor *t = gs_checkpoint_at(c, i);
         hash_tensor(t, h);

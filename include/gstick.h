@@ -207,7 +207,7 @@ typedef struct gs_quantize_result {
     size_t layer_count;
 } gs_quantize_result;
 
-/* model: a Hugging Face directory or a GGUF file; bundle: a directory that does not exist or is
+/* model: a Hugging Face directory (or config.json beside a float MindSpore .ckpt) or a GGUF file; bundle: a directory that does not exist or is
  * empty, and appears whole or not at all. *result must be cleared after success. */
 GS_API gs_status gs_quantize(gs_session *session, const char *model, const char *bundle,
                              const gs_quantize_options *options, gs_quantize_result *result,
