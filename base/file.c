@@ -1,5 +1,6 @@
 #include <base/file.h>
 
+#include <base/affix.h>
 #include <base/mem.h>
 
 #include <dirent.h>
@@ -200,6 +201,20 @@ gs_status gs_dir_list(const char *dir, char ***names, size_t *count, gs_error *e
 void gs_strlist_free(char **names, size_t count) {
     for (size_t i = 0; i < count; i++) gs_free(names[i]);
     gs_free(names);
+}
+
+char *gs_dir_only_file(const char *dir, const char *end) {
+    char **names = NULL, *found = NULL;
+    size_t count = 0, hits = 0;
+    if (!gs_path_is_dir(dir) || gs_dir_list(dir, &names, &count, NULL) != GS_OK) return NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (!gs_ends_with(names[i], end) || hits++) continue;
+        found = gs_path_join(dir, names[i]);
+    }
+    gs_strlist_free(names, count);
+    if (hits == 1) return found;
+    gs_free(found);
+    return NULL;
 }
 
 gs_status gs_dir_bytes(const char *dir, uint64_t *bytes, gs_error *err) {

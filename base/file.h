@@ -41,6 +41,8 @@ char *gs_path_join(const char *dir, const char *name);
  * gs_strlist_free. */
 gs_status gs_dir_list(const char *dir, char ***names, size_t *count, gs_error *err) GS_NODISCARD;
 void gs_strlist_free(char **names, size_t count);
+/* Path of the one file in dir whose name ends so, in fresh memory; NULL: there is none, there are several, or no memory. */
+char *gs_dir_only_file(const char *dir, const char *end);
 /* Sum of the sizes of the regular files in dir. */
 gs_status gs_dir_bytes(const char *dir, uint64_t *bytes, gs_error *err) GS_NODISCARD;
 /* Bytes available to us on the file system that holds path (or its nearest

@@ -8,6 +8,7 @@
 #include <base/file.h>
 #include <base/mem.h>
 #include <loaders/mindspore_ckpt.h>
+#include <loaders/shards.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -19,26 +20,10 @@ typedef struct linear {
     const char *hf; /* its Hugging Face name */
 } linear;
 
-/* The one .ckpt of a directory, in fresh memory; NULL: there is none, or there are several. */
-static char *find_file(const char *path) {
-    char **names = NULL, *found = NULL;
-    size_t count = 0, ckpts = 0;
-    if (!gs_path_is_dir(path) || gs_dir_list(path, &names, &count, NULL) != GS_OK) return NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (!gs_name_stem(names[i], "ckpt")) continue;
-        gs_free(found);
-        found = gs_path_join(path, names[i]);
-        ckpts++;
-    }
-    gs_strlist_free(names, count);
-    if (ckpts == 1) return found;
-    gs_free(found);
-    return NULL;
-}
-
 static bool detect(const char *path, const cJSON *config, const gs_bundle_open_options *options) {
-    if (!config && !options->config) return false;
-    char *file = find_file(path);
+    /* beside a model's own weights it is something else: a state of its training */
+    if ((!config && !options->config) || gs_shards_in_dir(path)) return false;
+    char *file = gs_dir_only_file(path, ".ckpt");
     gs_free(file);
     return file != NULL;
 }
@@ -181,7 +166,7 @@ static gs_status open_bundle(const char *path, const gs_bundle_open_options *opt
                              gs_error *err) {
     gs_mindspore_ckpt *ckpt;
     const gs_checkpoint_parts parts = {.config = gs_content_foreign_config(path, options)};
-    char *file = find_file(path);
+    char *file = gs_dir_only_file(path, ".ckpt");
     if (!file) return GS_FAIL(err, GS_E_FORMAT, "there is no .ckpt, or more than one");
     gs_status status = gs_mindspore_ckpt_open(file, &ckpt, err);
     gs_free(file);

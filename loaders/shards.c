@@ -320,6 +320,14 @@ static gs_status find_weights(const char *dir, const char *stem, size_t *kind, c
     return GS_E_FORMAT;
 }
 
+bool gs_shards_in_dir(const char *dir) {
+    char *path;
+    size_t kind;
+    bool there = find_weights(dir, "model", &kind, &path, NULL) == GS_OK;
+    gs_free(path);
+    return there;
+}
+
 gs_status gs_shards_open_dir(const char *dir, const char *stem, gs_shards **out,
                              gs_error *err) {
     char *path;

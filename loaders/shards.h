@@ -23,6 +23,8 @@ gs_status gs_shards_open_files(const char *dir, const char *const *names, size_t
  * neither is, "pytorch_model.bin.index.json", then "pytorch_model.bin".
  * stem is e.g. "model" or "quant_model_weights". GS_E_FORMAT naming what was looked for. */
 gs_status gs_shards_open_dir(const char *dir, const char *stem, gs_shards **out, gs_error *err) GS_NODISCARD;
+/* Whether there is something to open under the stem "model". */
+bool gs_shards_in_dir(const char *dir);
 void gs_shards_close(gs_shards *s);
 size_t gs_shards_count(const gs_shards *s); /* tensors */
 const gs_tensor *gs_shards_at(const gs_shards *s, size_t i); /* shard by shard, file order */

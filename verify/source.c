@@ -1,8 +1,8 @@
 #include <verify/source.h>
 
-#include <base/affix.h>
 #include <base/file.h>
 #include <base/mem.h>
+#include <loaders/shards.h>
 #include <verify/mindformers.h>
 
 #include <stdio.h>
@@ -17,23 +17,6 @@ typedef struct group {
 } group;
 
 /* ---- a MindSpore checkpoint ---- */
-
-/* The one .ckpt of the directory, in fresh memory; NULL: there is none, or there are several. */
-static char *find_ckpt(const char *path) {
-    char **names = NULL, *found = NULL;
-    size_t count = 0, ckpts = 0;
-    if (!gs_path_is_dir(path) || gs_dir_list(path, &names, &count, NULL) != GS_OK) return NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (!gs_ends_with(names[i], ".ckpt")) continue;
-        gs_free(found);
-        found = gs_path_join(path, names[i]);
-        ckpts++;
-    }
-    gs_strlist_free(names, count);
-    if (ckpts == 1) return found;
-    gs_free(found);
-    return NULL;
-}
 
 static void drop(const void *ckpt, const gs_tensor *t) { gs_mindspore_ckpt_drop(ckpt, t); }
 
@@ -62,7 +45,7 @@ static gs_status open_ckpt(const char *path, const char *file, gs_source *out, g
 
 gs_status gs_source_open(const char *path, const gs_network_helper *extra, gs_source *out, gs_error *err) {
     *out = (gs_source){0};
-    char *file = find_ckpt(path);
+    char *file = gs_shards_in_dir(path) ? NULL : gs_dir_only_file(path, ".ckpt");
     gs_status status = file ? open_ckpt(path, file, out, err) : gs_checkpoint_open(path, NULL, &out->checkpoint, err);
     gs_free(file);
     GS_TRY(status);

@@ -111,9 +111,9 @@ static void detect(gs_subject *s) {
     if (has(s, "quantization_description.json")) s->kind = GS_KIND_MINDSPORE;
     else if (strcmp(method, "compressed-tensors") == 0) s->kind = GS_KIND_COMPRESSED;
     else if (strcmp(method, "gptq") == 0) s->kind = GS_KIND_GPTQ;
+    else if (!method[0] && has_plain_weights(s) && has(s, "config.json")) s->kind = GS_KIND_FLOAT;
     else if (has_ending(s, ".ckpt")) s->kind = GS_KIND_CKPT;
     else if (has_ending(s, ".gguf")) s->kind = GS_KIND_GGUF;
-    else if (!method[0] && has_plain_weights(s) && has(s, "config.json")) s->kind = GS_KIND_FLOAT;
     else
         gs_report_fail(&s->report, GS_CHECK_FORMAT, "",
                        "no description, no quantization_config of a known method, no .ckpt or .gguf file, no plain model");

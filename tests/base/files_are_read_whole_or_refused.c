@@ -195,6 +195,20 @@ static void a_listing_is_sorted_and_only_of_files(void **state) {
     assert_fails(gs_dir_list(at("none"), &names, &count, &err), GS_E_FORMAT, &err);
 }
 
+static void the_only_file_of_a_kind_is_found(void **state) {
+    (void)state;
+    put(at("one.x"), "", 0);
+    put(at("one.y"), "", 0);
+    put(at("two.y"), "", 0);
+    char *found = gs_dir_only_file(dir, ".x");
+    assert_non_null(found);
+    assert_string_equal(found, at("one.x"));
+    gs_free(found);
+    assert_null(gs_dir_only_file(dir, ".y"));
+    assert_null(gs_dir_only_file(dir, ".z"));
+    assert_null(gs_dir_only_file(at("one.x"), ".x"));
+}
+
 static void listing_survives_a_failing_allocator(void **state) {
     (void)state;
     char **names, name[32];
@@ -239,6 +253,7 @@ int main(void) {
         cmocka_unit_test(paths_are_joined_with_one_slash),
         with_dir(paths_are_told_apart_by_inode),
         with_dir(a_listing_is_sorted_and_only_of_files),
+        with_dir(the_only_file_of_a_kind_is_found),
         with_dir(listing_survives_a_failing_allocator),
         with_dir(free_space_is_that_of_the_nearest_parent),
     };

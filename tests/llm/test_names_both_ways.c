@@ -155,6 +155,10 @@ static void float_models_too(void **state) {
     expect_word(back, "model.safetensors", "self_attn.W_pack.weight", true);
     expect_same_file(back, of_parts, "model.safetensors");
     verified(&w, back, there);
+    /* beside a model's own weights a .ckpt is a state of its training */
+    tiny_text(back, "optimizer.ckpt", "what only its program can read");
+    verified(&w, back, NULL);
+    expect_same_logits(back, NULL, there, NULL, 96);
     close_work(&w);
 }
 
