@@ -22,8 +22,7 @@ static bool is_matrix(const gs_tensor *t) { return t->dtype == GS_Q8_0 && t->ndi
 static bool detect(const char *path, const cJSON *config, const gs_bundle_open_options *options) {
     gs_checkpoint *c;
     bool found = false;
-    if (!options->codes || config || gs_path_is_dir(path) || gs_checkpoint_open(path, NULL, &c, NULL) != GS_OK)
-        return false;
+    if (!options->codes || config || gs_checkpoint_open(path, NULL, &c, NULL) != GS_OK) return false;
     for (size_t i = 0; i < gs_checkpoint_count(c); i++) found |= is_matrix(gs_checkpoint_at(c, i));
     gs_checkpoint_close(c);
     return found;

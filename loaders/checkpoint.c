@@ -116,9 +116,22 @@ static gs_status is_gguf(const char *path, bool *yes, gs_error *err) {
     return GS_OK;
 }
 
+/* A directory that only holds a GGUF file stands for it: what a bundle of that format is. */
+static gs_status open_dir_or_gguf(gs_checkpoint *c, const char *stem, gs_error *err) {
+    char *config = gs_path_join(c->path, "config.json");
+    if (!config) return gs_error_nomem(err, strlen(c->path) + 16);
+    bool other = gs_path_exists(config) || gs_shards_in_dir(c->path);
+    char *file = other ? NULL : gs_dir_only_file(c->path, ".gguf");
+    gs_free(config);
+    if (!file) return open_dir(c, stem, err);
+    gs_free(c->path);
+    c->path = file;
+    return open_gguf(c, err);
+}
+
 static gs_status open_any(gs_checkpoint *c, const char *stem, gs_error *err) {
     bool gguf = false;
-    if (gs_path_is_dir(c->path)) return open_dir(c, stem, err);
+    if (gs_path_is_dir(c->path)) return open_dir_or_gguf(c, stem, err);
     GS_TRY(is_gguf(c->path, &gguf, err));
     if (gguf) return open_gguf(c, err);
     GS_FAIL(err, GS_E_FORMAT, "'%s' is neither a directory nor a GGUF file", c->path);

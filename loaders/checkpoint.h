@@ -26,7 +26,8 @@ const char *gs_container_name(gs_container container);  /* "gguf" */
 const char *gs_container_title(gs_container container); /* "GGUF" */
 
 /* path: a directory with config.json and model.safetensors[.index.json], else pytorch_model.bin[.index.json] (or the
- * weights stem `stem` when not NULL: safetensors only), or a .gguf file. */
+ * weights stem `stem` when not NULL: safetensors only), or a .gguf file, or a directory that holds one and neither
+ * config.json nor those weights: the checkpoint has the file's path then. */
 gs_status gs_checkpoint_open(const char *path, const char *stem, gs_checkpoint **out, gs_error *err) GS_NODISCARD;
 
 /* A directory whose parts have names of their own. */

@@ -21,8 +21,8 @@ typedef struct gs_tokenizer gs_tokenizer;
 
 typedef enum gs_bos_mode { GS_BOS_AUTO, GS_BOS_ALWAYS, GS_BOS_NEVER } gs_bos_mode;
 
-/* path: a directory (tokenizer.json preferred, then tokenizer.model), such a file itself, or
- * a .gguf file. tokenizer_config.json beside it is read for add_bos_token, bos_token, add_eos_token and eos_token. */
+/* path: a directory (tokenizer.json preferred, then tokenizer.model, then the only .gguf file), such a file itself.
+ * tokenizer_config.json beside it is read for add_bos_token, bos_token, add_eos_token and eos_token. */
 gs_status gs_tokenizer_open(const char *path, gs_tokenizer **out, gs_error *err) GS_NODISCARD;
 gs_status gs_tokenizer_from_gguf(const gs_gguf *g, gs_tokenizer **out,
                                  gs_error *err) GS_NODISCARD;

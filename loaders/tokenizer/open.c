@@ -108,6 +108,12 @@ static gs_status open_dir(const char *dir, gs_tokenizer **out, gs_error *err) {
         gs_free(path);
         if (there) return status;
     }
+    char *gguf = gs_dir_only_file(dir, ".gguf");
+    if (gguf) {
+        gs_status status = open_gguf(gguf, out, err);
+        gs_free(gguf);
+        return status;
+    }
     GS_FAIL(err, GS_E_FORMAT, "%s: neither tokenizer.json nor tokenizer.model", dir);
     gs_error_hint(err, "tokenizer files of the model belong beside its weights");
     return GS_E_FORMAT;

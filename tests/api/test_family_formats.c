@@ -7,13 +7,11 @@
 static const char *const formats[] = {"ascend", "mindspore", "mindspore-ckpt", "compressed-tensors", "gptq", "gguf"};
 static const char *const schemes[] = {"w8a16", "w8a8-dynamic", "w8a8", "float"}, *const dtypes[] = {"bf16", "f16"};
 
-static void expect_loaded(const work *w, const char *format, const char *what) {
+static void expect_loaded(const work *w, const char *what) {
     gs_error err = {0};
-    char path[1120];
     gs_eval_result e;
     const gs_evaluate_options o = {.tokens = w->ids, .window = 96, .bos = -1};
-    snprintf(path, sizeof path, "%s%s", w->bundle, strcmp(format, "gguf") == 0 ? "/model.gguf" : "");
-    if (gs_evaluate(w->session, path, &o, &e, &err) != GS_OK) fail_msg("%s: %s", what, err.text);
+    if (gs_evaluate(w->session, w->bundle, &o, &e, &err) != GS_OK) fail_msg("%s: %s", what, err.text);
     assert_true(isfinite(e.nll));
 }
 
@@ -30,7 +28,7 @@ static bool holds(const work *w, const char *format, const char *scheme, const c
     if (status != GS_OK) fail_msg("%s: %s", what, err.text);
     gs_quantize_result_clear(&r);
     expect_verified(w, what);
-    expect_loaded(w, format, what);
+    expect_loaded(w, what);
     return true;
 }
 
