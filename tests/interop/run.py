@@ -237,7 +237,7 @@ def gguf_of(run, source, scheme):
 
 def changed(run, folder, changes):
     """The same weights with another config.json."""
-    source = run.path(folder)
+    source = os.path.abspath(run.path(folder))  # links to it are made elsewhere
     if not changes:
         return source
     out = run.out("changed")
