@@ -54,6 +54,7 @@ static gs_status take_apart(const group *g, const gs_checkpoint *source, gs_net 
     gs_node *fused = find(net, g->fused, name);
     if (!fused) return GS_OK;
     for (int i = 0; i < g->n; i++) {
+        if (!g->part[i]) return GS_FAIL(err, GS_E_UNSUPPORTED, "'%s': the family's row has no names for its parts", fused->name);
         slice[i] = find(net, g->slice[i], name);
         snprintf(part[i], NAME, "%s.%s", gs_net_name(net), g->part[i]);
         names[i] = part[i];
@@ -118,11 +119,12 @@ static gs_status put_together(const gs_network_helper *h, const group *g, const 
 
 gs_status gs_regroup(const gs_network_helper *h, bool parts, const gs_checkpoint *source, gs_net *segment, gs_error *err) {
     const group groups[] = {attention_group(h), mlp_group(h)};
+    int nodes = gs_net_node_count(segment);
     for (size_t i = 0; i < GS_COUNTOF(groups); i++) {
         const group *g = &groups[i];
         if (!g->fused) continue;
         if (!parts) GS_TRY(put_together(h, g, source, segment, err));
         else if (g->in_parts) GS_TRY(take_apart(g, source, segment, err));
     }
-    return gs_net_infer(segment, err);
+    return gs_net_node_count(segment) == nodes ? GS_OK : gs_net_infer(segment, err); /* either way changes it */
 }

@@ -8,10 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
-
-static bool is_planned(const gs_param *p) { return !p->source && !p->data; }
-
 static int64_t rows_of(const gs_node *linear) { return linear->param[GS_ROLE_WEIGHT]->shape[0]; }
 
 /* One value for all rows: scale and offset of the input. */
@@ -26,7 +22,7 @@ static gs_status check_rows(const gs_node *linear, const gs_param *p, gs_error *
 
 /* What a copy's bytes are: the stored ones where they can be copied, else what the values are read as. */
 static gs_dtype copied_dtype(const gs_param *p) {
-    return is_planned(p) || gs_param_stored(p) || p->dtype == GS_I8 ? p->dtype : GS_F32;
+    return !gs_param_ready(p) || gs_param_stored(p) || p->dtype == GS_I8 ? p->dtype : GS_F32;
 }
 
 static uint64_t size_of(const gs_param *p, int64_t rows) {
@@ -75,7 +71,7 @@ static gs_status take_param(gs_net *net, gs_node *part, const gs_attr *slice, co
     GS_TRY(check_rows(linear, p, err));
     GS_TRY(add_like(net, part, p, name, shared ? 1 : slice->slice.count * slice->slice.width, err));
     gs_param *to = part->param[p->role];
-    if (is_planned(p)) return GS_OK;
+    if (!gs_param_ready(p)) return GS_OK;
     GS_TRY(gs_param_allocate(to, err));
     if (shared) return copy_rows(p, 0, 1, to, 0, err);
     for (int64_t i = 0; i < slice->slice.count && status == GS_OK; i++)
@@ -118,7 +114,8 @@ static gs_status check_alike(gs_node *const *linear, int n, gs_error *err) {
         bool alike = gs_node_is_linear(b) && computes_alike(a, b);
         for (int r = 0; r < GS_ROLE_COUNT && alike; r++) {
             const gs_param *p = a->param[r], *q = b->param[r];
-            alike = !p == !q && (!p || (p->ndim == q->ndim && is_planned(p) == is_planned(q) && is_shared(a, p) == is_shared(b, q)));
+            alike = !p == !q && (!p || (p->ndim == q->ndim && gs_param_ready(p) == gs_param_ready(q) &&
+                                        is_shared(a, p) == is_shared(b, q)));
             for (int d = 1; p && d < p->ndim && alike; d++) alike = p->shape[d] == q->shape[d];
             if (alike && q) GS_TRY(check_rows(b, q, err));
         }
@@ -155,7 +152,7 @@ static gs_status join_role(gs_net *net, gs_node *whole, gs_node *const *linear, 
     for (int i = 0; i < n; i++) rows += rows_of(linear[i]);
     GS_TRY(add_like(net, whole, first, whole->name, shared ? 1 : rows, err));
     gs_param *to = whole->param[role];
-    if (is_planned(first)) return GS_OK;
+    if (!gs_param_ready(first)) return GS_OK;
     GS_TRY(gs_param_allocate(to, err));
     if (shared) GS_TRY(copy_rows(first, 0, 1, to, 0, err));
     for (int i = 0; i < n; i++) {
