@@ -275,6 +275,15 @@ static void bad_tokens_and_texts_are_refused(void **state) {
     end(&f);
 }
 
+static size_t files_in(const char *dir) {
+    char **names;
+    size_t n;
+    gs_error err = {0};
+    assert_ok(gs_dir_list(dir, &names, &n, &err), &err);
+    gs_strlist_free(names, n);
+    return n;
+}
+
 static void an_interrupt_exits_with_130_and_leaves_nothing(void **state) {
     (void)state;
     if (getenv("GSTICK_RUNNER") && *getenv("GSTICK_RUNNER")) skip();
@@ -285,6 +294,7 @@ static void an_interrupt_exits_with_130_and_leaves_nothing(void **state) {
     char tokens[1200];
     snprintf(tokens, sizeof tokens, "%s/ids-long", f.root);
     tiny_tokens(tokens, 2000000, 96, 5);
+    size_t before = files_in(f.root);
     pid_t child = fork();
     if (child == 0) {
         freopen("/dev/null", "w", stderr);
@@ -292,7 +302,9 @@ static void an_interrupt_exits_with_130_and_leaves_nothing(void **state) {
               (char *)NULL);
         _exit(99);
     }
-    usleep(500000);
+    /* once it writes, it is listening: however busy the machine is */
+    for (int i = 0; i < 6000 && files_in(f.root) == before; i++) usleep(10000);
+    assert_true(files_in(f.root) > before);
     kill(child, SIGINT);
     int status;
     waitpid(child, &status, 0);
