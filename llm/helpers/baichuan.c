@@ -1,4 +1,5 @@
 /* Baichuan and Baichuan2, 7B and 13B. */
+#include <llm/helpers/common_names.h>
 #include <llm/settings.h>
 
 #include <string.h>
@@ -27,40 +28,8 @@ static gs_status settle(const gs_model_config *c, struct gs_decoder_settings *s,
 const gs_network_helper gs_helper_baichuan = {
     .family = "baichuan",
     .model_types = {"baichuan"},
-    .name =
-        {
-            .embed = "model.embed_tokens",
-            .final_norm = "model.norm",
-            .head = "lm_head",
-            .block = "model.layers.%d",
-            .attention_input_norm = "input_layernorm",
-            .q = "self_attn.q_proj",
-            .k = "self_attn.k_proj",
-            .v = "self_attn.v_proj",
-            .o = "self_attn.o_proj",
-            .mlp_input_norm = "post_attention_layernorm",
-            .gate = "mlp.gate_proj",
-            .up = "mlp.up_proj",
-            .down = "mlp.down_proj",
-            .qkv = "self_attn.W_pack",
-        },
-    .alternative = /* MindFormers */
-        {
-            .embed = "model.tok_embeddings",
-            .embed_tensor = "embedding_weight",
-            .final_norm = "model.norm_out",
-            .head = "lm_head",
-            .block = "model.layers.%d",
-            .attention_input_norm = "attention_norm",
-            .q = "attention.wq",
-            .k = "attention.wk",
-            .v = "attention.wv",
-            .o = "attention.wo",
-            .mlp_input_norm = "ffn_norm",
-            .gate = "feed_forward.w1",
-            .up = "feed_forward.w3",
-            .down = "feed_forward.w2",
-        },
+    .name = {GS_NAMES_PLAIN, .qkv = "self_attn.W_pack"},
+    .alternative = {GS_NAMES_MINDFORMERS},
     .redundant = {"rotary_emb.inv_freq"},
     .settle = settle,
 };

@@ -1,4 +1,5 @@
 /* Gemma-2: norms on both sides of attention and mlp, soft caps, a scaled embedding, a window in every other layer. */
+#include <llm/helpers/common_names.h>
 #include <llm/settings.h>
 
 /* What transformers takes where config.json is silent; null says that there is none. */
@@ -15,21 +16,8 @@ const gs_network_helper gs_helper_gemma2 = {
     .model_types = {"gemma2"},
     .name =
         {
-            .embed = "model.embed_tokens",
-            .final_norm = "model.norm",
-            .head = "lm_head",
-            .block = "model.layers.%d",
-            .attention_input_norm = "input_layernorm",
-            .q = "self_attn.q_proj",
-            .k = "self_attn.k_proj",
-            .v = "self_attn.v_proj",
-            .o = "self_attn.o_proj",
-            .mlp_input_norm = "pre_feedforward_layernorm",
-            .gate = "mlp.gate_proj",
-            .up = "mlp.up_proj",
-            .down = "mlp.down_proj",
-            .attention_output_norm = "post_attention_layernorm",
-            .mlp_output_norm = "post_feedforward_layernorm",
+            GS_NAMES_OUTSIDE, GS_NAMES_NORMS_BEHIND, GS_NAMES_ATTENTION, GS_NAMES_MLP,
+            .attention_input_norm = "input_layernorm", .mlp_input_norm = "pre_feedforward_layernorm",
         },
     .redundant = {"rotary_emb.inv_freq"},
     .qkv_bias = "attention_bias",

@@ -1,4 +1,5 @@
 /* Qwen3-MoE: Qwen3 with mixtures of experts in some or all layers. */
+#include <llm/helpers/common_names.h>
 #include <llm/helpers/network_helper.h>
 
 const gs_network_helper gs_helper_qwen3_moe = {
@@ -6,26 +7,8 @@ const gs_network_helper gs_helper_qwen3_moe = {
     .model_types = {"qwen3_moe"},
     .name =
         {
-            .embed = "model.embed_tokens",
-            .final_norm = "model.norm",
-            .head = "lm_head",
-            .block = "model.layers.%d",
-            .attention_input_norm = "input_layernorm",
-            .q = "self_attn.q_proj",
-            .k = "self_attn.k_proj",
-            .v = "self_attn.v_proj",
-            .o = "self_attn.o_proj",
-            .mlp_input_norm = "post_attention_layernorm",
-            .gate = "mlp.gate_proj",
-            .up = "mlp.up_proj",
-            .down = "mlp.down_proj",
-            .q_norm = "self_attn.q_norm",
-            .k_norm = "self_attn.k_norm",
-            .router = "mlp.gate",
-            .expert = "mlp.experts.%d",
-            .expert_gate = "gate_proj",
-            .expert_up = "up_proj",
-            .expert_down = "down_proj",
+            GS_NAMES_PLAIN, GS_NAMES_QK_NORMS, .router = "mlp.gate", .expert = "mlp.experts.%d",
+            .expert_gate = "gate_proj", .expert_up = "up_proj", .expert_down = "down_proj",
         },
     .redundant = {"rotary_emb.inv_freq"},
     .qkv_bias = "attention_bias",
