@@ -90,10 +90,10 @@ static void count_linears(const gs_net *net, gs_export_result *r) {
 }
 
 /* The segment as the format's names have it. */
-static gs_status next_segment(job *j, int i, gs_net **out, gs_error *err) {
+static gs_status next_segment(job *j, int i, bool write, gs_net **out, gs_error *err) {
     const gs_model *m = j->source.model;
     GS_TRY(gs_model_segment(m, i, out, err));
-    gs_status status = gs_regroup(gs_model_helper(m), j->format->parts, gs_model_checkpoint(m), *out, err);
+    gs_status status = gs_regroup(gs_model_helper(m), j->format->parts, write ? gs_model_checkpoint(m) : NULL, *out, err);
     if (status != GS_OK) gs_net_destroy(*out);
     return status;
 }
@@ -104,7 +104,7 @@ static gs_status walk(job *j, bool write, gs_error *err) {
     for (int i = 0; i < segments; i++) {
         gs_net *net;
         GS_TRY(gs_cancel_check(err));
-        GS_TRY(next_segment(j, i, &net, err));
+        GS_TRY(next_segment(j, i, write, &net, err));
         gs_status status = write ? gs_bundle_writer_write(j->writer, net, err) : gs_bundle_writer_plan(j->writer, net, err);
         if (write) count_linears(net, j->result);
         gs_net_destroy(net);

@@ -163,9 +163,9 @@ static void describe(job *j) {
 }
 
 /* A quantized segment as the format's names have it. */
-static gs_status regroup(const job *j, gs_net *net, gs_error *err) {
+static gs_status regroup(const job *j, bool write, gs_net *net, gs_error *err) {
     const gs_model *m = j->source.model;
-    return gs_regroup(gs_model_helper(m), j->format->parts, gs_model_checkpoint(m), net, err);
+    return gs_regroup(gs_model_helper(m), j->format->parts, write ? gs_model_checkpoint(m) : NULL, net, err);
 }
 
 /* Every segment's structure, without bytes. */
@@ -174,7 +174,7 @@ static gs_status plan(job *j, gs_error *err) {
         gs_net *net;
         GS_TRY(gs_model_segment(j->source.model, i, &net, err));
         gs_status status = gs_comp_algo_apply(j->algo, net, err);
-        if (status == GS_OK) status = regroup(j, net, err);
+        if (status == GS_OK) status = regroup(j, false, net, err);
         if (status == GS_OK) status = gs_bundle_writer_plan(j->writer, net, err);
         gs_net_destroy(net);
         GS_TRY(status);
@@ -200,7 +200,7 @@ static gs_status quantize_segment(job *j, int i, gs_error *err) {
     int64_t bytes = view_bytes(net); /* apply takes views out */
     gs_status status = gs_comp_algo_apply(j->algo, net, err);
     if (status == GS_OK) status = gs_comp_algo_convert(j->algo, j->cx, net, err);
-    if (status == GS_OK && j->writer) status = regroup(j, net, err);
+    if (status == GS_OK && j->writer) status = regroup(j, true, net, err);
     if (status == GS_OK && j->writer) status = gs_bundle_writer_write(j->writer, net, err);
     gs_net_destroy(net);
     j->done += bytes;

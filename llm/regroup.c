@@ -46,6 +46,12 @@ static void drop_views(const gs_checkpoint *source, const views *v) {
     for (int i = 0; source && i < v->n; i++) gs_checkpoint_drop(source, v->tensor[i]);
 }
 
+/* Who only plans has no use for the bytes of a weight: they are not copied. */
+static gs_status forget_weight(const gs_checkpoint *source, gs_net *net, gs_node *node, gs_error *err) {
+    const gs_param *p = node->param[GS_ROLE_WEIGHT];
+    return source ? GS_OK : gs_net_param_new(net, node, GS_ROLE_WEIGHT, p->name, p->dtype, p->ndim, p->shape, NULL, err);
+}
+
 static gs_status take_apart(const group *g, const gs_checkpoint *source, gs_net *net, gs_error *err) {
     views seen = {.n = 0};
     gs_node *slice[MOST];
@@ -60,6 +66,7 @@ static gs_status take_apart(const group *g, const gs_checkpoint *source, gs_net 
         names[i] = part[i];
         if (!slice[i]) return GS_FAIL(err, GS_E_INVALID, "'%s' has no slice '%s'", fused->name, g->slice[i]);
     }
+    GS_TRY(forget_weight(source, net, fused, err));
     note_views(fused, &seen);
     GS_TRY(gs_net_split_linear(net, fused, slice, names, g->n, err));
     drop_views(source, &seen);
@@ -107,6 +114,9 @@ static gs_status put_together(const gs_network_helper *h, const group *g, const 
         if (!part[i]) return GS_OK;
         snprintf(sliced[i], NAME, "%s.%s", gs_net_name(net), g->slice[i]);
         names[i] = sliced[i];
+    }
+    for (int i = 0; i < g->n; i++) {
+        GS_TRY(forget_weight(source, net, part[i], err));
         note_views(part[i], &seen);
     }
     GS_TRY(check_no_cache(g, net, err));

@@ -1,5 +1,6 @@
 #include <loaders/checkpoint.h>
 
+#include <base/affix.h>
 #include <base/map.h>
 #include <base/mem.h>
 #include <base/strbuf.h>
@@ -46,8 +47,7 @@ static void find_gguf(const char *dir, char *out, size_t size) {
     if (gs_dir_list(dir, &names, &count, NULL) != GS_OK) return;
     for (size_t i = 0; i < count && !out[0]; i++) {
         size_t n = strlen(names[i]);
-        if (n > 5 && n < size && strcmp(names[i] + n - 5, ".gguf") == 0)
-            memcpy(out, names[i], n + 1);
+        if (n < size && gs_ends_with(names[i], ".gguf")) memcpy(out, names[i], n + 1);
     }
     gs_strlist_free(names, count);
 }

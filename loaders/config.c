@@ -1,5 +1,6 @@
 #include <loaders/config.h>
 
+#include <base/affix.h>
 #include <base/utf8.h>
 
 #include <math.h>
@@ -203,9 +204,7 @@ static gs_status read_llama3(const cJSON *rope, gs_rope_scaling *s, gs_error *er
     return GS_OK;
 }
 
-static double yarn_scale(double factor, double mscale) {
-    return factor > 1 ? 0.1 * mscale * log(factor) + 1 : 1;
-}
+double gs_yarn_amplitude(double factor, double mscale) { return factor > 1 ? 0.1 * mscale * log(factor) + 1 : 1; }
 
 static gs_status read_yarn(const cJSON *rope, int64_t max_positions, gs_rope_scaling *s, gs_error *err) {
     double mscale = 0, all = 0;
@@ -221,8 +220,9 @@ static gs_status read_yarn(const cJSON *rope, int64_t max_positions, gs_rope_sca
         return GS_FAIL(err, GS_E_FORMAT, "beta_slow (%g) is not below beta_fast (%g)", s->beta_slow, s->beta_fast);
     if (is_there(rope, "mscale")) GS_TRY(read_positive(rope, "mscale", 1e3, &mscale, err));
     if (is_there(rope, "mscale_all_dim")) GS_TRY(read_positive(rope, "mscale_all_dim", 1e3, &all, err));
-    s->attention_factor = mscale > 0 && all > 0 ? yarn_scale(s->factor, mscale) / yarn_scale(s->factor, all)
-                                                : yarn_scale(s->factor, 1);
+    s->attention_factor = mscale > 0 && all > 0
+                              ? gs_yarn_amplitude(s->factor, mscale) / gs_yarn_amplitude(s->factor, all)
+                              : gs_yarn_amplitude(s->factor, 1);
     bool whole = true;
     GS_TRY(gs_json_bool(rope, "truncate", &whole, err));
     if (!whole) return GS_FAIL(err, GS_E_UNSUPPORTED, "\"truncate\" is false: the ramp of yarn has whole bounds here");
@@ -242,11 +242,9 @@ static gs_status read_kind(const cJSON *rope, gs_rope_scaling *s, gs_error *err)
 
 /* Members that change angles ("alpha") or scores ("..._scaling_beta") in ways that no kind here has. */
 static gs_status refuse_members(const cJSON *rope, gs_error *err) {
-    static const char end[] = "_scaling_beta";
     const cJSON *member;
     cJSON_ArrayForEach(member, rope) {
-        size_t n = strlen(member->string), k = sizeof end - 1;
-        bool foreign = strcmp(member->string, "alpha") == 0 || (n >= k && strcmp(member->string + n - k, end) == 0);
+        bool foreign = strcmp(member->string, "alpha") == 0 || gs_ends_with(member->string, "_scaling_beta");
         if (foreign && !cJSON_IsNull(member))
             return GS_FAIL(err, GS_E_UNSUPPORTED, "\"%.60s\" is not supported", member->string);
     }

@@ -51,6 +51,10 @@ gs_status gs_model_config_from_json(cJSON *json, gs_model_config *out, gs_error 
 gs_status gs_model_config_load(const char *path, gs_model_config *out, gs_error *err) GS_NODISCARD;
 void gs_model_config_clear(gs_model_config *c);
 
+/* What YaRN multiplies cosine and sine by: 0.1 mscale ln(factor) + 1, and 1 up to a factor of 1 (Peng et al. 2023, section 3.4;
+ * mscale 1 unless config.json says another). */
+double gs_yarn_amplitude(double factor, double mscale);
+
 /* A number above 0 and at most 1e12 under that key; absent or null: *out stays. */
 gs_status gs_model_config_positive(const gs_model_config *c, const char *key, double *out, gs_error *err) GS_NODISCARD;
 

@@ -175,11 +175,9 @@ double gs_llama3_divisor(const gs_llama3_scaling *s, int64_t j);
 #define GS_LLAMA3_ORIGINAL 8192.0
 #define GS_LLAMA3_KEY "gstick.rope_scaling." /* + "factor", "low", "high", "original": f32 */
 
-/* llama.cpp multiplies cosine and sine by 0.1 ln(factor) + 1, and by rope.scaling.attn_factor; its ramp lies between
- * these. (rope.scaling.yarn_attn_factor, yarn_beta_fast and yarn_beta_slow it reads for other architectures alone.)
- * */
+/* llama.cpp multiplies cosine and sine by gs_yarn_amplitude(factor, 1), and by rope.scaling.attn_factor; its ramp lies between
+ * these. (rope.scaling.yarn_attn_factor, yarn_beta_fast and yarn_beta_slow it reads for other architectures alone.) */
 #define GS_YARN_BETA_FAST 32.0
 #define GS_YARN_BETA_SLOW 1.0
-double gs_yarn_own_factor(double factor);
 
 #endif

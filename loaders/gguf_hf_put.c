@@ -42,7 +42,7 @@ static gs_status put_llama3_constants(const gs_model_config *c, gs_gguf_writer *
 
 static gs_status put_yarn(const gs_gguf_family *family, const gs_rope_scaling *s, gs_gguf_writer *w, gs_error *err) {
     char key[GS_GGUF_KEY_MAX];
-    double share = s->attention_factor / gs_yarn_own_factor(s->factor);
+    double share = s->attention_factor / gs_yarn_amplitude(s->factor, 1);
     if (s->beta_fast != GS_YARN_BETA_FAST || s->beta_slow != GS_YARN_BETA_SLOW)
         return GS_FAIL(err, GS_E_UNSUPPORTED, "rope scaling 'yarn' with betas of %g and %g: llama.cpp has %g and %g",
                        s->beta_fast, s->beta_slow, GS_YARN_BETA_FAST, GS_YARN_BETA_SLOW);

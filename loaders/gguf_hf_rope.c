@@ -55,12 +55,10 @@ static gs_status check_no_share(const gs_gguf_hf *h, gs_error *err) {
     return GS_FAIL(err, GS_E_UNSUPPORTED, "'%s' is %g; only 1 is supported", key, share);
 }
 
-double gs_yarn_own_factor(double factor) { return factor > 1 ? 0.1 * log(factor) + 1 : 1; }
-
 /* rope.scaling.yarn_attn_factor, config.json's attention_factor as the converter writes it, is not read by llama.cpp:
  * taken where it says what is computed without it. */
 static gs_status put_yarn(const gs_gguf_hf *h, double factor, gs_gguf_builder *b, gs_error *err) {
-    double share = 1, said = 0, original = (double)h->sizes.context, own = gs_yarn_own_factor(factor);
+    double share = 1, said = 0, original = (double)h->sizes.context, own = gs_yarn_amplitude(factor, 1);
     char key[GS_GGUF_KEY_MAX];
     GS_TRY(gs_gguf_read_real(h->g, h->family, "rope.scaling.attn_factor", &share, err));
     GS_TRY(read_original(h, &original, err));

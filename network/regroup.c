@@ -133,11 +133,14 @@ static gs_status check_same_value(const gs_param *a, const gs_param *b, gs_error
                    (double)other);
 }
 
+static gs_status check_dtype(const gs_param *p, const gs_param *to, gs_error *err) {
+    if (copied_dtype(p) == to->dtype) return GS_OK;
+    return GS_FAIL(err, GS_E_UNSUPPORTED, "'%s' is %s where the one linear has %s", p->name, gs_dtype_name(copied_dtype(p)),
+                   gs_dtype_name(to->dtype));
+}
+
 static gs_status join_rows(const gs_param *p, const gs_attr *slice, gs_param *to, gs_error *err) {
     gs_status status = GS_OK;
-    if (copied_dtype(p) != to->dtype)
-        return GS_FAIL(err, GS_E_UNSUPPORTED, "'%s' is %s where the one linear has %s", p->name, gs_dtype_name(copied_dtype(p)),
-                       gs_dtype_name(to->dtype));
     for (int64_t i = 0; i < slice->slice.count && status == GS_OK; i++)
         status = copy_rows(p, i * slice->slice.width, slice->slice.width, to, slice->slice.start + i * slice->slice.stride, err);
     return status;
@@ -152,6 +155,7 @@ static gs_status join_role(gs_net *net, gs_node *whole, gs_node *const *linear, 
     for (int i = 0; i < n; i++) rows += rows_of(linear[i]);
     GS_TRY(add_like(net, whole, first, whole->name, shared ? 1 : rows, err));
     gs_param *to = whole->param[role];
+    for (int i = 0; i < n && !shared; i++) GS_TRY(check_dtype(linear[i]->param[role], to, err));
     if (!gs_param_ready(first)) return GS_OK;
     GS_TRY(gs_param_allocate(to, err));
     if (shared) GS_TRY(copy_rows(first, 0, 1, to, 0, err));

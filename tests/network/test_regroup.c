@@ -211,6 +211,17 @@ static void what_does_not_fit_is_refused(void **state) {
     assert_non_null(strstr(err.text, "0.25"));
     gs_net_destroy(net);
     net = quantized(0.25f, part);
+    /* other element types, whether the bytes are there or not */
+    const int64_t shape[] = {8, IN};
+    for (int i = 0; i < PARTS; i++) {
+        const gs_param *w = part[i]->param[GS_ROLE_WEIGHT];
+        assert_ok(gs_net_param_new(net, part[i], GS_ROLE_WEIGHT, w->name, GS_I8, 2, w->shape, NULL, &err), &err);
+    }
+    assert_ok(gs_net_param_new(net, part[1], GS_ROLE_WEIGHT, "w", GS_F16, 2, shape, NULL, &err), &err);
+    assert_fails(gs_net_join_linears(net, part, PARTS, "all", plain, slice_name, &err), GS_E_UNSUPPORTED, &err);
+    assert_non_null(strstr(err.text, "F16"));
+    gs_net_destroy(net);
+    net = quantized(0.25f, part);
     part[1]->attr.quant.scheme = GS_SCHEME_W8A16;
     assert_fails(gs_net_join_linears(net, part, PARTS, "all", plain, slice_name, &err), GS_E_INVALID, &err);
     gs_net_destroy(net);
