@@ -120,6 +120,19 @@ static inline void gs_run_rows(gs_net *net, gs_gemm_type type, int64_t rows, con
     assert_ok(gs_try_net(net, type, 1, &batch, &in, &out, &err), &err);
 }
 
+/* Runs the net (one thread, f32) with the n-th allocation failing, for every n: each is an error without a leak. How many
+ * there were. */
+static inline int64_t gs_starve_net(gs_net *net, const gs_batch *batch, const float *const *in, float *const *out) {
+    for (int64_t n = 0;; n++) {
+        gs_error err = {0};
+        gs_mem_fail_after(n);
+        gs_status status = gs_try_net(net, GS_GEMM_F32, 1, batch, in, out, &err);
+        gs_mem_fail_after(-1);
+        if (status == GS_OK) return n;
+        assert_int_equal(status, GS_E_NOMEM);
+    }
+}
+
 static inline float *gs_random_values(int64_t n, uint64_t *seed) {
     float *x = malloc((size_t)n * sizeof *x);
     assert_non_null(x);
