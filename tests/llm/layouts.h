@@ -86,6 +86,16 @@ static inline layout packed_thirds(void) {
     return l;
 }
 
+/* What blocks of another framework have in common. */
+static inline void other_names(layout *l, int i) {
+    in_block(l, i, "attention.wo", "self_attn.o_proj");
+    in_block(l, i, "attention_norm", "input_layernorm");
+    in_block(l, i, "ffn_norm", "post_attention_layernorm");
+    in_block(l, i, "feed_forward.w1", "mlp.gate_proj");
+    in_block(l, i, "feed_forward.w3", "mlp.up_proj");
+    in_block(l, i, "feed_forward.w2", "mlp.down_proj");
+}
+
 static inline layout mindformers(void) {
     layout l = {0};
     whole(&l, "model.tok_embeddings.embedding_weight", "model.embed_tokens");
@@ -95,12 +105,7 @@ static inline layout mindformers(void) {
         in_block(&l, i, "attention.wq", "self_attn.q_proj");
         in_block(&l, i, "attention.wk", "self_attn.k_proj");
         in_block(&l, i, "attention.wv", "self_attn.v_proj");
-        in_block(&l, i, "attention.wo", "self_attn.o_proj");
-        in_block(&l, i, "attention_norm", "input_layernorm");
-        in_block(&l, i, "ffn_norm", "post_attention_layernorm");
-        in_block(&l, i, "feed_forward.w1", "mlp.gate_proj");
-        in_block(&l, i, "feed_forward.w3", "mlp.up_proj");
-        in_block(&l, i, "feed_forward.w2", "mlp.down_proj");
+        other_names(&l, i);
     }
     return l;
 }

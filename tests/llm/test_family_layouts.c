@@ -27,12 +27,7 @@ static void grouped_heads_are_taken_apart(void **state) {
             piece(all, i, "self_attn.k_proj", g * 8, 8);
             piece(all, i, "self_attn.v_proj", g * 8, 8);
         }
-        in_block(&l, i, "attention.wo", "self_attn.o_proj");
-        in_block(&l, i, "attention_norm", "input_layernorm");
-        in_block(&l, i, "ffn_norm", "post_attention_layernorm");
-        in_block(&l, i, "feed_forward.w1", "mlp.gate_proj");
-        in_block(&l, i, "feed_forward.w3", "mlp.up_proj");
-        in_block(&l, i, "feed_forward.w2", "mlp.down_proj");
+        other_names(&l, i);
     }
     expect_same(plain, &l, "InternLM2ForCausalLM", "internlm2", 2);
     gs_test_rmdir(plain);

@@ -227,6 +227,26 @@ static void what_does_not_fit_is_refused(void **state) {
     gs_net_destroy(net);
 }
 
+static void failing_allocations_are_survived(void **state) {
+    (void)state;
+    for (int64_t n = 0;; n++) {
+        gs_error err = {0};
+        fused f = make_fused(plain);
+        gs_node *part[PARTS];
+        gs_mem_fail_after(n);
+        gs_status status = gs_net_split_linear(f.net, f.linear, f.slice, part_name, PARTS, &err);
+        for (int i = 0; i < PARTS && status == GS_OK; i++) part[i] = gs_net_find(f.net, part_name[i]);
+        if (status == GS_OK) status = gs_net_join_linears(f.net, part, PARTS, "all", plain, slice_name, &err);
+        gs_mem_fail_after(-1);
+        gs_net_destroy(f.net);
+        if (status == GS_OK) {
+            assert_true(n > 20);
+            return;
+        }
+        assert_int_equal(status, GS_E_NOMEM);
+    }
+}
+
 static void names_and_inputs_change(void **state) {
     (void)state;
     gs_error err = {0};
@@ -247,6 +267,7 @@ int main(void) {
         cmocka_unit_test(parts_are_rows_of_the_whole),    cmocka_unit_test(codes_and_scales_go_with_their_rows),
         cmocka_unit_test(planned_params_stay_planned),    cmocka_unit_test(views_with_factors_are_read),
         cmocka_unit_test(what_does_not_fit_is_refused),   cmocka_unit_test(names_and_inputs_change),
+        cmocka_unit_test(failing_allocations_are_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
